@@ -1,0 +1,872 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file cowlab.h
+ * @brief The whole public interface of libcowlab, readable top to bottom.
+ *
+ * cowlab simulates the part of a virtual-memory manager that answers one
+ * question: a process writes to a private page; may it reuse the page, or must
+ * it copy?  A *machine* has frames, page tables, VMAs and mms.  A *policy*
+ * decides.  An *audit*, which knows the truth, judges.  A *scenario* is a
+ * script of events and assertions; a *report* says what came of it.
+ *
+ * Conventions, which hold for every function:
+ *  - `int` results are 0 or a negative errno (`-EINVAL`, `-ENOMEM`, ...).
+ *  - An out-pointer comes last; what is stored there is the caller's to free.
+ *  - A returned pointer is borrowed and lives as long as what it was asked of.
+ *  - Structs that start with `size` are filled by their `_init` function; a
+ *    zero field then means the default.
+ *  - When the host's memory runs out, the result is -ENOMEM, the machine is as it
+ *    was before the call, and cow_machine_error() says `host`.  A simulated call that
+ *    fails with ENOMEM returns -ENOMEM too, but leaves what Linux leaves.
+ *  - Nothing here prints, exits, aborts or keeps global state.  Different
+ *    machines may be used from different threads; one machine may not.
+ *
+ * Words are the kernel's: frame, PTE, VMA, mm, refcount, mapcount, FOLL_GET,
+ * FOLL_PIN.  docs/architecture.md explains them.
+ */
+#ifndef COWLAB_H
+#define COWLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define COW_API __attribute__((visibility("default")))
+#else
+#define COW_API
+#endif
+
+#define COW_VERSION_MAJOR 0
+#define COW_VERSION_MINOR 1
+#define COW_VERSION_PATCH 0
+#define COW_VERSION "0.1.0"
+
+/** @return the version of the library that is linked, as "MAJOR.MINOR.PATCH". */
+COW_API const char *cow_version(void);
+
+/* ------------------------------------------------------------------ */
+/** @name Errors and memory
+ * @{ */
+
+/** @param error 0 or a negative errno, as returned by any function here.
+ *  @return one sentence, without a full stop; never NULL. */
+COW_API const char *cow_strerror(int error);
+
+/** @return the kernel's name of an errno in lower case ("enomem"), or NULL. */
+COW_API const char *cow_errno_name(int error);
+
+/** What went wrong last, for a person. */
+struct cow_error {
+	int code;           /**< negative errno, 0 if nothing has gone wrong */
+	bool host;          /**< -ENOMEM of the host, not of the simulated machine */
+	char sentence[240]; /**< one objective line, with the place */
+};
+
+/** The one source of host memory.  All zero: calloc and free of libc. */
+struct cow_allocator {
+	/** @return @p size zeroed bytes aligned for any object, or NULL */
+	void *(*zalloc)(void *ctx, size_t size);
+	/** Takes back what zalloc gave, with the size that was asked for. */
+	void (*release)(void *ctx, void *memory, size_t size);
+	void *ctx; /**< handed to both */
+};
+
+/** Where bytes go.  @return 0, or a negative errno, which ends the writing. */
+typedef int cow_sink_fn(void *ctx, const void *bytes, size_t size);
+
+/** Where bytes come from.  @return bytes stored (0 at the end), or a negative errno. */
+typedef long cow_source_fn(void *ctx, void *bytes, size_t size);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Policies: what a kernel version decides
+ * @{ */
+
+/** Every decision that a policy makes: id, key in `--policy X,KEY=Y`, question. */
+#define COW_DECISIONS(X)                                                                \
+	X(WRITE, "write", "a write or unshare fault on a present, private anonymous page")  \
+	X(FORK, "fork", "fork of a present page of a private mapping")                      \
+	X(GUP, "gup", "a FOLL_GET or FOLL_PIN reference through a PTE that allows access")  \
+	X(FORCE, "force", "a FOLL_FORCE write through a PTE that is not writable")          \
+	X(PROTECT, "protect", "mprotect makes a private mapping writable: upgrade the PTE") \
+	X(TRACK, "track", "fork has copied the VMA: does the child's keep its write-reference mark")
+
+/** A decision of a policy. */
+enum cow_decision_id {
+#define X(id, key, question) COW_DECIDE_##id,
+	COW_DECISIONS(X)
+#undef X
+	COW_DECISION_COUNT
+};
+
+/** Every answer: id, name, what the kernel part does then. */
+#define COW_ACTIONS(X)                                                                \
+	X(REUSE, "reuse", "make the page that is mapped writable in place")               \
+	X(COPY, "copy", "replace the page by a private copy")                             \
+	X(DRAIN_LRU, "drain-lru", "drain this CPU's LRU batch and ask again")             \
+	X(SHARE, "share", "share the page with the child, write-protected")               \
+	X(EARLY_COPY, "early-copy", "copy the page for the child now")                    \
+	X(TAKE, "take", "take the reference, or let the write through")                   \
+	X(BREAK, "break", "break copy-on-write by a write fault, and ask again")          \
+	X(UNSHARE, "unshare", "replace a shared page by a read-only private copy, and ask again") \
+	X(REFUSE, "refuse", "fail with -EFAULT (gup-fast: go the slow way)")              \
+	X(WRITABLE, "writable", "map the page writable")                                  \
+	X(READONLY, "readonly", "leave the page read-only")                               \
+	X(KEEP, "keep", "the child keeps the mark")                                       \
+	X(CLEAR, "clear", "the child starts without the mark")
+
+/** An answer of a policy. */
+enum cow_action {
+#define X(id, name, what) COW_ACT_##id,
+	COW_ACTIONS(X)
+#undef X
+	COW_ACTION_COUNT
+};
+
+/** @return the name of an action ("reuse"), or NULL. */
+COW_API const char *cow_action_name(enum cow_action action);
+/** @return the key of a decision ("write"), or NULL. */
+COW_API const char *cow_decision_key(enum cow_decision_id id);
+
+/**
+ * What a kernel can see at the moment of a decision, in one 64-bit word.
+ * Counts saturate at the width of their field.  `req_` is the request,
+ * `truth_` is filled only for a policy with COW_POLICY_NEEDS_TRUTH.
+ */
+struct cow_view {
+	unsigned refcount : 14;         /**< all references; a FOLL_PIN counts 1024 */
+	unsigned mapcount : 12;         /**< PTEs that map the frame */
+	unsigned swapcount : 6;         /**< swap entries that name its slot */
+	unsigned order : 4;             /**< folio of 2^order frames */
+	unsigned anon : 1;              /**< PageAnon */
+	unsigned ksm : 1;               /**< PageKsm */
+	unsigned zero : 1;              /**< the shared zero page */
+	unsigned swapcache : 1;         /**< in the swap cache, which holds a reference */
+	unsigned writeback : 1;         /**< being written to its slot */
+	unsigned stable_writes : 1;     /**< the slot's device wants the page unchanged meanwhile */
+	unsigned in_batch : 1;          /**< not on the LRU list yet: a batch holds a reference */
+	unsigned exclusive : 1;         /**< the marker: this mm owns the page outright */
+	unsigned maybe_pinned : 1;      /**< the pin guess: refcount >= 1024 */
+	unsigned mm_has_pinned : 1;     /**< MMF_HAS_PINNED: this mm has taken a FOLL_PIN once */
+	unsigned mm_ids_shared : 1;     /**< large folio: more than one mm may map it */
+	unsigned hugetlb : 1;           /**< hugetlb folio */
+	unsigned vma_write : 1;         /**< VM_WRITE (not known to gup-fast) */
+	unsigned vma_cow : 1;           /**< is_cow_mapping() (not known to gup-fast) */
+	unsigned vma_had_write_ref : 1; /**< a write reference was ever taken through this VMA */
+	unsigned pte_write : 1;         /**< the PTE is writable */
+	unsigned pte_dirty : 1;         /**< the PTE is dirty */
+	unsigned soft_dirty : 1;        /**< soft-dirty tracking needs the PTE read-only */
+	unsigned uffd_wp : 1;           /**< userfaultfd write-protects the PTE */
+	unsigned drained : 1;           /**< the LRU batch was drained for this decision already */
+	unsigned req_write : 1;         /**< the access, or the reference, is for writing */
+	unsigned req_unshare : 1;       /**< FAULT_FLAG_UNSHARE */
+	unsigned req_pin : 1;           /**< FOLL_PIN, else FOLL_GET */
+	unsigned req_longterm : 1;      /**< FOLL_LONGTERM */
+	unsigned req_fast : 1;          /**< gup-fast: PTE and page are all it knows */
+	unsigned req_cow_broken : 1;    /**< FOLL_COW: this reference has been through a write fault */
+	unsigned truth_sole : 1;        /**< nobody else can reach the frame */
+	unsigned truth_pinned : 1;      /**< a FOLL_PIN reference holds the frame */
+};
+
+/** The bits of a view: field, width.  For printing and for enumerating. */
+#define COW_VIEW_FIELDS(X)                                                            \
+	X(refcount, 14) X(mapcount, 12) X(swapcount, 6) X(order, 4) X(anon, 1) X(ksm, 1)  \
+	X(zero, 1) X(swapcache, 1) X(writeback, 1) X(stable_writes, 1) X(in_batch, 1)     \
+	X(exclusive, 1) X(maybe_pinned, 1) X(mm_has_pinned, 1) X(mm_ids_shared, 1)        \
+	X(hugetlb, 1) X(vma_write, 1) X(vma_cow, 1) X(vma_had_write_ref, 1)               \
+	X(pte_write, 1) X(pte_dirty, 1) X(soft_dirty, 1) X(uffd_wp, 1) X(drained, 1)      \
+	X(req_write, 1) X(req_unshare, 1) X(req_pin, 1) X(req_longterm, 1) X(req_fast, 1) \
+	X(req_cow_broken, 1) X(truth_sole, 1) X(truth_pinned, 1)
+
+/** An answer with its reason.  Rules are constants; a policy returns their address. */
+struct cow_rule {
+	enum cow_action action; /**< what is to be done */
+	unsigned locks;         /**< page-lock acquisitions on the way to this answer */
+	const char *name;       /**< short name, unique within the policy ("exclusive") */
+	const char *why;        /**< one sentence; names the kernel function it mirrors */
+};
+
+/** Pure: the same view gives the same rule, and nothing else is looked at. */
+typedef const struct cow_rule *cow_decide_fn(struct cow_view view);
+
+/** Where the marker "this mm owns the page outright" lives: id, name, meaning. */
+#define COW_MARKERS(X)                                                                    \
+	X(NONE, "none", "nowhere")                                                            \
+	X(FRAME, "frame", "in the page itself (PG_anon_exclusive)")                           \
+	X(PTE, "pte", "in a software bit of the page-table entry")                            \
+	X(ADJACENT, "adjacent", "in a second table page adjacent to each page-table page")    \
+	X(EXTRA, "extra", "in an extra table that the page-table page points to")
+
+/** Home of the marker. */
+enum cow_marker {
+#define X(id, name, what) COW_MARKER_##id,
+	COW_MARKERS(X)
+#undef X
+	COW_MARKER_COUNT
+};
+
+enum {
+	/** Wants truth_sole and truth_pinned, so it is refused without an audit. */
+	COW_POLICY_NEEDS_TRUTH = 1,
+	/** Fork may copy pages of an mm that never took a FOLL_PIN, in a VMA that never had a
+	 *  write reference.  Without the flag fork does not ask how much host memory that needs. */
+	COW_POLICY_FORK_COPIES_FREELY = 2,
+};
+
+/** A policy: one struct of pure decisions.  Copy a built-in one with
+ *  cow_policy_init and replace what differs. */
+struct cow_policy {
+	size_t size;               /**< sizeof(struct cow_policy) */
+	const char *name;          /**< `[A-Za-z0-9._-]+` for those that scenarios shall name */
+	const char *summary;       /**< one sentence */
+	const char *kernels;       /**< versions of Linux that decided so */
+	enum cow_marker marker;    /**< where the marker lives */
+	unsigned flags;            /**< COW_POLICY_* */
+	cow_decide_fn *decide[COW_DECISION_COUNT]; /**< none may be NULL */
+};
+
+/** Every built-in policy, oldest first. @param index 0, 1, ... @return NULL past the end. */
+COW_API const struct cow_policy *cow_policy_at(size_t index);
+/** @return the built-in policy of that name, or NULL. */
+COW_API const struct cow_policy *cow_policy_find(const char *name);
+/** Fills @p policy with the decisions of @p base (NULL: "exclusive"). */
+COW_API void cow_policy_init(struct cow_policy *policy, const struct cow_policy *base);
+/** @return 0, or -EINVAL if a decision is NULL, the size is foreign or the name is not usable. */
+COW_API int cow_policy_check(const struct cow_policy *policy);
+
+/** A list of policies, as made from `--policy LIST`. */
+typedef struct cow_policies cow_policies;
+/**
+ * Parses names and globs, comma-separated; `KEY=NAME` replaces one decision of the policy before
+ * it by that of another (`exclusive,gup=mapcount`), `marker=HOME` or `marker=NAME` its marker's home.
+ * "all" is every built-in one.
+ * @return 0, -ENOMEM, or -EINVAL with @p error filled (NULL: not wanted).
+ */
+COW_API int cow_policies_parse(const char *list, const struct cow_allocator *allocator,
+			       struct cow_error *error, cow_policies **out);
+/** @return how many policies are in the list. */
+COW_API size_t cow_policies_count(const cow_policies *policies);
+/** @return the policy at @p index, or NULL; borrowed from the list. */
+COW_API const struct cow_policy *cow_policies_at(const cow_policies *policies, size_t index);
+/** Frees the list. */
+COW_API void cow_policies_free(cow_policies *policies);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name The machine: what there is
+ * @{ */
+
+/** A simulated machine. */
+typedef struct cow_machine cow_machine;
+
+/** Names an address space.  Good for the machine that gave it and for its clones. */
+typedef struct cow_mm {
+	uint64_t owner;      /**< tells a foreign handle */
+	uint32_t index;      /**< slot */
+	uint32_t generation; /**< tells a stale handle */
+} cow_mm;
+
+/** Names a reference (FOLL_GET or FOLL_PIN) to pages. */
+typedef struct cow_ref {
+	uint64_t owner;      /**< tells a foreign handle */
+	uint32_t index;      /**< slot */
+	uint32_t generation; /**< tells a stale handle */
+} cow_ref;
+
+#define COW_MAX_LEVELS 5
+
+/** Page-table geometry. */
+struct cow_geometry {
+	unsigned page_shift;           /**< log2 of the page size in bytes */
+	unsigned levels;               /**< table levels, 1 to 5 */
+	unsigned bits[COW_MAX_LEVELS]; /**< log2 entries a table; [0] is the leaf level */
+};
+
+/** Geometries by name: "x86-64" (4 levels), "x86-64-5", "arm64-16k", "arm64-64k", "tiny".
+ *  @return NULL if there is none of that name. */
+COW_API const struct cow_geometry *cow_geometry_find(const char *name);
+
+/** How a machine is made.  Zero means the default. */
+struct cow_config {
+	size_t size;                  /**< sizeof(struct cow_config) */
+	uint64_t frames;              /**< page frames; default 4096, at most 2^31 */
+	uint64_t lru_batch;           /**< pages that an LRU batch holds; default 0 (off), at most 255.  Each
+	                                   process has a CPU, and so a batch, of its own */
+	struct cow_geometry geometry; /**< default "x86-64" */
+	const struct cow_policy *policy; /**< default "exclusive"; must outlive the machine */
+	struct cow_allocator allocator;  /**< default libc */
+};
+
+/** Fills @p config with defaults. */
+COW_API void cow_config_init(struct cow_config *config);
+
+/** Makes a machine. @return 0, -ENOMEM, -EINVAL (a value out of range, or a policy that is not whole). */
+COW_API int cow_machine_create(const struct cow_config *config, cow_machine **out);
+/** Frees a machine (NULL: nothing). */
+COW_API void cow_machine_destroy(cow_machine *machine);
+/** Copies a machine's state and policy; observers are not copied, handles are good for both. */
+COW_API int cow_machine_clone(const cow_machine *machine, cow_machine **out);
+/** @return true if both hold the same state, bit by bit (counters, observers and policy aside). */
+COW_API bool cow_machine_equal(const cow_machine *a, const cow_machine *b);
+/** @return a 64-bit hash of what cow_machine_equal compares. */
+COW_API uint64_t cow_machine_hash(const cow_machine *machine);
+/** Writes a snapshot: versioned, checksummed, the same bytes for equal machines. */
+COW_API int cow_machine_save(const cow_machine *machine, cow_sink_fn *sink, void *ctx);
+/**
+ * Reads a snapshot; @p config gives policy and allocator, the rest comes from the file.
+ * @return 0, -ENOMEM, what the source returned, or -EBADMSG (damaged, truncated, foreign, or of another
+ * version) with the reason in @p error (NULL: not wanted).
+ */
+COW_API int cow_machine_load(const struct cow_config *config, cow_source_fn *source, void *ctx,
+			     struct cow_error *error, cow_machine **out);
+/**
+ * The debug check: proves every count and link of the machine against its page tables.
+ * @return 0, -ENOMEM, or -EUCLEAN with the first thing found in @p error (NULL: not wanted).
+ */
+COW_API int cow_machine_check(const cow_machine *machine, struct cow_error *error);
+/** @return the last error of a call on this machine. */
+COW_API const struct cow_error *cow_machine_error(const cow_machine *machine);
+/** @return bytes of host memory that the machine holds. */
+COW_API uint64_t cow_machine_memory(const cow_machine *machine);
+/** @return the page size in bytes. */
+COW_API uint64_t cow_machine_page_size(const cow_machine *machine);
+/** @return the policy that decides. */
+COW_API const struct cow_policy *cow_machine_policy(const cow_machine *machine);
+
+/** Everything that is counted: id, name, unit and meaning. */
+#define COW_COUNTERS(X)                                                                   \
+	X(COPIES, "copies", "pages that a write fault replaced by a private copy")            \
+	X(REUSES, "reuses", "write faults that made the mapped page writable in place")       \
+	X(EARLY_COPIES, "early-copies", "pages that fork copied")                             \
+	X(UNSHARES, "unshares", "private copies made so that a reference is reliable")        \
+	X(NEEDLESS_COPIES, "needless-copies", "copies of a page that nobody else could reach (audit)") \
+	X(UNSAFE_REUSES, "unsafe-reuses", "reuses of a page that another could reach (audit)")\
+	X(ALLOCS, "allocs", "first touches that allocated a page")                            \
+	X(ZEROS, "zeros", "read faults that mapped the zero page")                            \
+	X(HITS, "hits", "accesses that needed no fault")                                      \
+	X(FAULTS, "faults", "page faults, those on behalf of references included")            \
+	X(UPGRADES, "upgrades", "PTEs that mprotect made writable at once")                   \
+	X(PAGE_LOCKS, "page-locks", "acquisitions of a page lock")                            \
+	X(ATOMICS, "atomics", "atomic updates of refcounts and mapcounts")                    \
+	X(TLB_FLUSHES, "tlb-flushes", "TLB flushes")                                          \
+	X(SIDE_LOOKUPS, "side-lookups", "look-ups in a table beside the page tables")         \
+	X(SIDE_TABLES, "side-tables", "table pages beside the page tables, now")              \
+	X(TABLES, "tables", "page-table pages, now")                                          \
+	X(FORK_PAGES, "fork-pages", "PTEs that fork copied")                                  \
+	X(DRAINS, "drains", "LRU batches drained")                                            \
+	X(FRAMES_USED, "frames-used", "frames in use now, the zero page aside")               \
+	X(PEAK_FRAMES, "peak-frames", "most frames in use at any time")                       \
+	X(PINS_ACQUIRED, "pins-acquired", "FOLL_PIN references taken, a page each")           \
+	X(PINS_RELEASED, "pins-released", "FOLL_PIN references dropped, a page each")
+
+/** A counter. */
+enum cow_counter {
+#define X(id, name, what) COW_COUNT_##id,
+	COW_COUNTERS(X)
+#undef X
+	COW_COUNTER_COUNT
+};
+
+/** @return the name of a counter ("copies"), or NULL. */
+COW_API const char *cow_counter_name(enum cow_counter counter);
+/** @return the value of a counter since the machine was made. */
+COW_API uint64_t cow_machine_counter(const cow_machine *machine, enum cow_counter counter);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Driving a machine: what the kernel does
+ *
+ * Addresses are in bytes and multiples of the page size; lengths are in pages.
+ * Handles that are stale give -ESRCH, foreign ones -EXDEV, a misaligned address, an
+ * overflowing length or a range past the address space -EINVAL; nothing changes then.
+ * @{ */
+
+/** What an access or an event came to: id, name. */
+#define COW_OUTCOMES(X)                                                            \
+	X(NONE, "none") X(HIT, "hit") X(ALLOC, "alloc") X(ZERO, "zero")                \
+	X(REUSE, "reuse") X(COPY, "copy") X(SWAP_IN, "swap-in") X(UNSHARE, "unshare")  \
+	X(SHARE, "share") X(EARLY_COPY, "early-copy") X(MERGED, "merged")              \
+	X(MOVED, "moved") X(REFUSED, "refused") X(BLOCKED, "blocked")                  \
+	X(SEGV, "segv") X(SIGBUS, "sigbus") X(OOM, "oom") X(KILLED, "killed") X(ERRNO, "errno")
+
+/** An outcome. */
+enum cow_outcome {
+#define X(id, name) COW_OUT_##id,
+	COW_OUTCOMES(X)
+#undef X
+	COW_OUTCOME_COUNT
+};
+
+/** @return the name of an outcome ("copy"), or NULL. */
+COW_API const char *cow_outcome_name(enum cow_outcome outcome);
+
+/** Protection of a mapping. */
+enum cow_prot { COW_PROT_NONE = 0, COW_PROT_READ = 1, COW_PROT_WRITE = 2, COW_PROT_RW = 3 };
+
+/** Flags of cow_mmap. */
+enum { COW_MAP_SHARED = 1 /**< shared anonymous memory (default: private) */ };
+
+/** Flags of cow_gup. */
+enum {
+	COW_GUP_WRITE = 1,    /**< FOLL_WRITE */
+	COW_GUP_PIN = 2,      /**< FOLL_PIN, else FOLL_GET */
+	COW_GUP_LONGTERM = 4, /**< FOLL_LONGTERM */
+	COW_GUP_FAST = 8,     /**< try gup-fast first */
+};
+
+/** Every advice of madvise: id, name, 1 if it is modelled. */
+#define COW_ADVICES(X)                                                                     \
+	X(DONTNEED, "dontneed", 1) X(FREE, "free", 0) X(DONTFORK, "dontfork", 1)               \
+	X(DOFORK, "dofork", 1) X(WIPEONFORK, "wipeonfork", 1) X(KEEPONFORK, "keeponfork", 1)   \
+	X(MERGEABLE, "mergeable", 0) X(UNMERGEABLE, "unmergeable", 0)                          \
+	X(HUGEPAGE, "hugepage", 0) X(NOHUGEPAGE, "nohugepage", 0) X(COLLAPSE, "collapse", 0)   \
+	X(COLD, "cold", 1) X(PAGEOUT, "pageout", 0) X(POPULATE_READ, "populate_read", 1)       \
+	X(POPULATE_WRITE, "populate_write", 1)
+
+/** An advice. */
+enum cow_advice {
+#define X(id, name, modelled) COW_ADV_##id,
+	COW_ADVICES(X)
+#undef X
+	COW_ADVICE_COUNT
+};
+
+/** What a call over a range of pages came to.  Filled by the callee; need not be set up. */
+struct cow_result {
+	enum cow_outcome outcome; /**< that of the last page done, or the error that ended it */
+	uint64_t done;            /**< pages done before the end or the error */
+	uint64_t counts[COW_OUTCOME_COUNT]; /**< pages by outcome */
+	uint64_t value;           /**< what the last page held when it was read */
+	bool mismatch;            /**< a page did not hold what was expected */
+	uint64_t bad_page;        /**< the first such page, counted from the start of the range */
+	uint64_t bad_value;       /**< what it held */
+};
+
+/** A new, empty address space (a process, as far as memory goes). */
+COW_API int cow_mm_create(cow_machine *machine, cow_mm *out);
+/** exit: everything is unmapped; references live on. */
+COW_API int cow_mm_exit(cow_machine *machine, cow_mm mm);
+/** @return 0 and the number of the process, 1, 2, ... in the order of creation, never used twice. */
+COW_API int cow_mm_number(const cow_machine *machine, cow_mm mm, uint32_t *out);
+/** Walks the address spaces. @param index 0, 1, ... @return 0, or -ENOENT past the end. */
+COW_API int cow_mm_at(const cow_machine *machine, size_t index, cow_mm *out);
+/** fork. @return 0, or -ENOMEM: there is no child (where simulated frames ran out, the parent's pages
+ *  that were shared by then stay write-protected, as Linux leaves them).
+ *  @param result counts share and early-copy pages (NULL: not wanted) */
+COW_API int cow_fork(cow_machine *machine, cow_mm parent, struct cow_result *result, cow_mm *out);
+
+/** mmap at a fixed address. @return 0, -EEXIST if anything is mapped there, -EINVAL. */
+COW_API int cow_mmap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+		     enum cow_prot prot, unsigned flags);
+/** munmap; holes are no error. */
+COW_API int cow_munmap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages);
+/** mremap(MAYMOVE|FIXED) to an equal length at @p to. @return -EFAULT if the range is not one VMA. */
+COW_API int cow_mremap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, uint64_t to);
+/** mprotect. @return 0, or -ENOMEM at a hole: what lies before it is done. */
+COW_API int cow_mprotect(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			 enum cow_prot prot);
+/** madvise. @return 0, -ENOMEM where there were holes (the mapped part is done), -EINVAL or -EFAULT as
+ *  Linux, -ENOSYS: not modelled yet. @param result counts what populating came to (NULL: not wanted) */
+COW_API int cow_madvise(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			enum cow_advice advice, struct cow_result *result);
+
+/** A CPU reads one page. @return 0, or -EFAULT with outcome segv. Out-pointers may be NULL. */
+COW_API int cow_read(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t *value,
+		     enum cow_outcome *outcome);
+/** A CPU writes one page. @return 0, -EFAULT with outcome segv, or -ENOMEM with outcome oom. */
+COW_API int cow_write(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t value,
+		      enum cow_outcome *outcome);
+/** A CPU reads every page of a range. @param expect value that each page should hold (NULL: any) */
+COW_API int cow_read_range(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			   const uint64_t *expect, struct cow_result *result);
+/** A CPU writes every page of a range; stops at the first error. */
+COW_API int cow_write_range(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			    uint64_t value, struct cow_result *result);
+/** A FOLL_FORCE write (ptrace, /proc/PID/mem) into one page of @p mm. */
+COW_API int cow_force_write(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t value,
+			    enum cow_outcome *outcome);
+
+/** get_user_pages or pin_user_pages: all pages or none. @param times references a page (1 if 0) */
+COW_API int cow_gup(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, unsigned flags,
+		    uint32_t times, struct cow_result *result, cow_ref *out);
+/** What is behind a reference reads its pages. @param expect as in cow_read_range */
+COW_API int cow_ref_peek(cow_machine *machine, cow_ref ref, const uint64_t *expect,
+			 struct cow_result *result);
+/** What is behind a reference writes its pages. @return -EBADF if it was not taken with WRITE */
+COW_API int cow_ref_poke(cow_machine *machine, cow_ref ref, uint64_t value);
+/** put_page or unpin_user_page, for all its pages. */
+COW_API int cow_ref_release(cow_machine *machine, cow_ref ref);
+/** Walks the references. @return 0, or -ENOENT past the end. */
+COW_API int cow_ref_at(const cow_machine *machine, size_t index, cow_ref *out);
+/** lru_add_drain_all: drops the references of every LRU batch. */
+COW_API int cow_drain_lru(cow_machine *machine);
+
+/** What there is at one page of an address space, looked at without touching it. */
+struct cow_page {
+	bool mapped;        /**< a VMA covers the address */
+	bool present;       /**< the PTE maps a frame */
+	bool zero;          /**< that is the shared zero page */
+	bool writable;      /**< the PTE is writable */
+	bool dirty;         /**< the PTE is dirty */
+	bool exclusive;     /**< the marker is set */
+	bool anon;          /**< PageAnon */
+	bool in_batch;      /**< an LRU batch holds a reference */
+	uint32_t frame;     /**< frame number */
+	uint32_t refcount;  /**< raw, a FOLL_PIN counting 1024 */
+	uint32_t mapcount;  /**< PTEs that map the frame */
+	uint32_t pincount;  /**< exact number of FOLL_PIN references */
+	uint32_t swapcount; /**< swap entries that name its slot */
+	uint64_t value;     /**< what the page holds; 0 where there is none */
+	int prot;           /**< enum cow_prot of the VMA */
+	uint64_t vma_start; /**< first byte of the VMA */
+	uint64_t vma_end;   /**< first byte behind it */
+};
+
+/** @return 0 (also where nothing is mapped), or an error of the handle or the address. */
+COW_API int cow_page_look(const cow_machine *machine, cow_mm mm, uint64_t addr, struct cow_page *out);
+
+/** A frame has been found by the reverse map. @return 0 to go on */
+typedef int cow_rmap_fn(void *ctx, cow_mm mm, uint64_t addr);
+/** rmap_walk: calls @p visit for every PTE that maps the anonymous frame. */
+COW_API int cow_rmap_walk(const cow_machine *machine, uint32_t frame, cow_rmap_fn *visit, void *ctx);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Watching a machine
+ * @{ */
+
+/** What is about to happen or has happened: one for each call of the section above. */
+enum cow_op_kind {
+	COW_OP_MM_CREATE, COW_OP_MM_EXIT, COW_OP_FORK, COW_OP_MMAP, COW_OP_MUNMAP, COW_OP_MREMAP,
+	COW_OP_MPROTECT, COW_OP_MADVISE, COW_OP_READ, COW_OP_WRITE, COW_OP_FORCE_WRITE, COW_OP_GUP,
+	COW_OP_PEEK, COW_OP_POKE, COW_OP_RELEASE, COW_OP_DRAIN_LRU
+};
+
+/** A call. */
+struct cow_op {
+	enum cow_op_kind kind; /**< which */
+	uint32_t mm;           /**< slot of the address space; UINT32_MAX: none */
+	uint32_t process;      /**< number of the process, as cow_mm_number; 0: none */
+	uint64_t addr;         /**< bytes */
+	uint64_t pages;        /**< length */
+	uint64_t value;        /**< of a write; the new address of mremap; prot; advice */
+	unsigned flags;        /**< of mmap and gup */
+	uint32_t ref;          /**< slot of the reference */
+	int result;            /**< 0 or a negative errno; in `after` only */
+};
+
+/** A decision, made once for a run of pages with equal views. */
+struct cow_decision {
+	enum cow_decision_id id;     /**< what was asked */
+	struct cow_view view;        /**< what the policy saw */
+	const struct cow_rule *rule; /**< what it answered, and why */
+	uint32_t mm;                 /**< slot of the address space */
+	uint32_t process;            /**< its number */
+	uint64_t addr;               /**< first page, in bytes */
+	uint64_t pages;              /**< length of the run */
+	const uint32_t *frames;      /**< the frames, one a page */
+};
+
+/** What changed: id, meaning.  `process` and `mm` are whose page tables or reference it is. */
+enum cow_change_kind {
+	COW_CHANGE_MAP,     /**< PTEs now map frames[] */
+	COW_CHANGE_UNMAP,   /**< PTEs no longer map frames[], which may now be free */
+	COW_CHANGE_FRESH,   /**< frames[0] was allocated, zeroed */
+	COW_CHANGE_COPY,    /**< frames[0] was allocated and holds the content of `from` */
+	COW_CHANGE_DROP,    /**< the pages were given up (munmap, dontneed, exit): content is gone for the process */
+	COW_CHANGE_INHERIT, /**< fork: `process` gets the pages of process `from` (before their PTEs) */
+	COW_CHANGE_WIPE,    /**< fork: `process` gets the range, empty */
+	COW_CHANGE_MOVE,    /**< the pages at address `from` are now at addr */
+	COW_CHANGE_READ,    /**< a CPU of the process read `value` from frames[0] */
+	COW_CHANGE_WRITE,   /**< a CPU of the process wrote `value` to frames[0] */
+	COW_CHANGE_GET,     /**< reference `ref`, its page `from`, now holds frames[0], taken at addr */
+	COW_CHANGE_PUT,     /**< reference `ref`, its page `from`, let go of frames[0] */
+	COW_CHANGE_PEEK,    /**< it read `value` from frames[0] */
+	COW_CHANGE_POKE,    /**< it wrote `value` to frames[0] */
+};
+
+/** A change. */
+struct cow_change {
+	enum cow_change_kind kind; /**< what */
+	uint32_t mm;               /**< slot of the address space */
+	uint32_t process;          /**< its number; of a reference: that of its owner */
+	uint64_t addr;             /**< bytes */
+	uint64_t pages;            /**< length */
+	const uint32_t *frames;    /**< one a page, or NULL */
+	uint64_t value;            /**< page content */
+	uint64_t from;             /**< see the kinds */
+	uint32_t ref;              /**< slot of the reference */
+	unsigned flags;            /**< of a reference: COW_GUP_* */
+	uint32_t object;           /**< shared memory: which; 0: private */
+	uint64_t index;            /**< shared memory: page within it */
+	uint32_t times;            /**< references a page */
+};
+
+/** Callbacks; those that are NULL cost nothing.  None may change the machine. */
+struct cow_observer {
+	size_t size; /**< sizeof(struct cow_observer) */
+	void *ctx;   /**< handed to each */
+	/** Before anything changes. @return 0, or a negative errno, which ends the call. */
+	int (*before)(void *ctx, const struct cow_op *op);
+	void (*after)(void *ctx, const struct cow_op *op);
+	void (*decision)(void *ctx, const struct cow_decision *decision);
+	void (*change)(void *ctx, const struct cow_change *change);
+	/** Fills truth_sole and truth_pinned, for a policy that needs them. */
+	void (*truth)(void *ctx, uint32_t mm, uint64_t addr, uint32_t frame, struct cow_view *view);
+};
+
+/** Adds an observer (copied; at most 4). @return 0, -EINVAL, -ENOSPC. */
+COW_API int cow_machine_observe(cow_machine *machine, const struct cow_observer *observer);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name The audit: what is true
+ * @{ */
+
+/** Every verdict word, first the one that wins: id, word, meaning. */
+#define COW_VERDICTS(X)                                                                        \
+	X(LEAK, "leak", "somebody saw what another process wrote after the two were separated")    \
+	X(CORRUPTION, "corruption", "a process did not see its own last write")                    \
+	X(STALE_PIN, "stale-pin", "a FOLL_PIN reference and its owner's page are two frames")      \
+	X(STALE_GET, "stale-get", "the same for a FOLL_GET reference, which Linux does not promise")\
+	X(KILLED, "killed", "a process was killed for want of a page")
+
+/** A set of verdict words; 0 is `ok`. */
+enum cow_verdict {
+#define X(id, word, what) COW_VERDICT_BIT_##id,
+	COW_VERDICTS(X)
+#undef X
+	COW_VERDICT_COUNT
+};
+#define COW_VERDICT(id) (1u << COW_VERDICT_BIT_##id)
+
+/** @return the word of bit @p bit ("leak"), or NULL. */
+COW_API const char *cow_verdict_word(unsigned bit);
+
+/** What the audit found at one place. */
+struct cow_finding {
+	unsigned verdict;     /**< one COW_VERDICT bit; 0: a warning */
+	uint32_t process;     /**< who saw it, or whose reference it is */
+	uint64_t addr;        /**< where */
+	uint64_t op;          /**< number of the call in which it was found, from 1 */
+	char sentence[200];   /**< for a person */
+};
+
+/** The audit of one machine. */
+typedef struct cow_audit cow_audit;
+/** Attaches an audit to a machine that has no address space yet.
+ *  @return 0, -ENOMEM, -EBUSY (the machine has been used), -EEXIST (it has an audit) */
+COW_API int cow_audit_attach(cow_machine *machine, cow_audit **out);
+/** Detaches and frees the audit; must happen before the machine is destroyed. */
+COW_API void cow_audit_detach(cow_audit *audit);
+/** @return the verdict so far, a set of COW_VERDICT bits. */
+COW_API unsigned cow_audit_verdict(const cow_audit *audit);
+/** @return how many findings are kept (the first 64 and one of each word at least). */
+COW_API size_t cow_audit_findings(const cow_audit *audit);
+/** @return a finding, or NULL. */
+COW_API const struct cow_finding *cow_audit_finding(const cow_audit *audit, size_t index);
+/** @return bytes of host memory that the audit holds. */
+COW_API uint64_t cow_audit_memory(const cow_audit *audit);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Events and scenarios: what can happen
+ * @{ */
+
+/**
+ * The one table of events: id, word, actor (P a process, K the kernel, N nobody), operands, 1 if it
+ * is modelled, help.  Operands: r new region, p place, g one page, n page number or count, M mapping
+ * flags, o protection, a advice, c new process, t process, v value, q optional `== V`, f new reference,
+ * e reference, F reference flags, w on or off, i file, k repetitions.
+ */
+#define COW_EVENTS(X)                                                                                   \
+	X(MMAP, "mmap", 'P', "rnM", 1, "map PAGES pages as region R, private anonymous read-write by default") \
+	X(MUNMAP, "munmap", 'P', "p", 1, "unmap the place")                                                  \
+	X(MREMAP, "mremap", 'P', "pr", 1, "move the place; it becomes a region of its own")                  \
+	X(MPROTECT, "mprotect", 'P', "po", 1, "change the protection")                                       \
+	X(MADVISE, "madvise", 'P', "pa", 1, "give advice")                                                   \
+	X(FORK, "fork", 'P', "c", 1, "make a child")                                                         \
+	X(EXIT, "exit", 'P', "", 1, "end the process; its references live on")                               \
+	X(READ, "read", 'P', "pq", 1, "read every page of the place")                                        \
+	X(WRITE, "write", 'P', "pv", 1, "write the value to every page of the place")                        \
+	X(GET, "get", 'P', "fpF", 1, "take a FOLL_GET reference, as vmsplice does")                          \
+	X(PIN, "pin", 'P', "fpF", 1, "take a FOLL_PIN reference, as RDMA and io_uring do")                   \
+	X(FORCE_WRITE, "force-write", 'P', "tgv", 1, "write into another process by FOLL_FORCE, as ptrace does") \
+	X(UFFD_WP, "uffd-wp", 'P', "pw", 0, "write-protect the place by userfaultfd, or resolve it")         \
+	X(UFFD_MOVE, "uffd-move", 'P', "pr", 0, "UFFDIO_MOVE the place")                                     \
+	X(CLEAR_REFS, "clear-refs", 'P', "", 0, "start soft-dirty tracking")                                 \
+	X(FILE_WRITE, "file-write", 'P', "inv", 0, "write(2) one page of a file")                            \
+	X(TRUNCATE, "truncate", 'P', "in", 0, "set the length of a file")                                    \
+	X(PEEK, "peek", 'N', "eq", 1, "what is behind the reference reads the page")                         \
+	X(POKE, "poke", 'N', "ev", 1, "what is behind the reference writes the page")                        \
+	X(RELEASE, "release", 'N', "e", 1, "drop the reference")                                             \
+	X(SWAP_OUT, "swap-out", 'K', "tp", 0, "reclaim: unmap the pages and write them to swap")             \
+	X(DROP, "drop", 'K', "tp", 0, "reclaim: free a swapped page from the swap cache")                    \
+	X(SWAP_IN, "swap-in", 'K', "tp", 0, "readahead into the swap cache")                                 \
+	X(SWAPOFF, "swapoff", 'K', "", 0, "bring everything back and empty the swap")                        \
+	X(KSM, "ksm", 'K', "", 0, "merge equal pages of mergeable regions")                                  \
+	X(MIGRATE, "migrate", 'K', "tp", 0, "move the pages to other frames")                                \
+	X(NUMA_HINT, "numa-hint", 'K', "tp", 0, "make the PTEs protnone for the next access to find")        \
+	X(DRAIN_LRU, "drain-lru", 'K', "", 1, "drop the references of the LRU batches")                      \
+	X(SPLIT, "split", 'K', "tp", 0, "split a PMD mapping into PTEs")                                     \
+	X(REPEAT, "repeat", 'N', "k", 1, "do the lines up to `end` N times")                                 \
+	X(END, "end", 'N', "", 1, "end of a repeat")
+
+/** The verb of an event. */
+enum cow_verb {
+#define X(id, word, actor, operands, modelled, help) COW_EV_##id,
+	COW_EVENTS(X)
+#undef X
+	COW_VERB_COUNT
+};
+
+/** Mapping flags of an event of verb mmap, beside COW_MAP_SHARED. */
+enum { COW_EVENT_FILE = 16, COW_EVENT_THP = 32, COW_EVENT_HUGETLB = 64, COW_EVENT_AFTER = 128 };
+
+/** No process, region, reference or file. */
+#define COW_NONE UINT32_MAX
+
+/** One event.  Names are numbers; a scenario says what they are called. */
+struct cow_event {
+	enum cow_verb verb;
+	uint32_t line;    /**< line of the source, from 1; 0: none */
+	uint32_t process; /**< who does it */
+	uint32_t target;  /**< the child of fork, the process of force-write and of kernel events */
+	uint32_t region;  /**< region of the place, or the new region of mmap */
+	uint32_t other;   /**< new region of mremap and uffd-move; `after R` of mmap */
+	uint32_t ref;     /**< reference */
+	uint32_t file;    /**< file */
+	uint64_t first;   /**< first page of the place; page of file-write; file offset of mmap */
+	uint64_t pages;   /**< length of the place, of the region or of the file */
+	uint64_t value;   /**< value; repetitions of repeat; 1 for `uffd-wp on` */
+	uint32_t times;   /**< references a page, of get and pin; at least 1 */
+	uint32_t flags;   /**< COW_MAP_*, COW_EVENT_*, COW_GUP_*, enum cow_advice */
+	enum cow_prot prot; /**< of mmap and mprotect */
+};
+
+/** A scenario: header, events and assertions. */
+typedef struct cow_scenario cow_scenario;
+
+/** One error in a file that does not parse. */
+struct cow_diagnostic {
+	uint32_t line;        /**< from 1 */
+	uint32_t column;      /**< from 1, in bytes */
+	char sentence[160];   /**< what is wrong */
+	const char *text;     /**< the line, without its end; borrowed */
+	uint32_t text_length; /**< its length in bytes, at most 200 */
+};
+
+/**
+ * Parses a scenario.
+ * @param name of the file, for messages and as the default title
+ * @param text its bytes; need not end in NUL, may be freed afterwards
+ * @return 0; -ENOMEM; or -EINVAL with @p out holding only diagnostics (free it all the same).
+ */
+COW_API int cow_scenario_parse(const char *name, const char *text, size_t size,
+			       const struct cow_allocator *allocator, cow_scenario **out);
+/** Reads and parses a file of at most 256 MiB; "-" is standard input.
+ *  @return as cow_scenario_parse, or the errno of the system with *out NULL. */
+COW_API int cow_scenario_load(const char *path, const struct cow_allocator *allocator,
+			      cow_scenario **out);
+/** Frees a scenario (NULL: nothing). */
+COW_API void cow_scenario_free(cow_scenario *scenario);
+/** @return how many errors were found (20 at most are kept); 0: the scenario can be run. */
+COW_API size_t cow_scenario_errors(const cow_scenario *scenario);
+/** @return an error, or NULL. */
+COW_API const struct cow_diagnostic *cow_scenario_error(const cow_scenario *scenario, size_t index);
+/** @return the name that it was parsed with. */
+COW_API const char *cow_scenario_name(const cow_scenario *scenario);
+/** @return its title. */
+COW_API const char *cow_scenario_title(const cow_scenario *scenario);
+/** @return how many events it has, a repeat's lines counted once. */
+COW_API size_t cow_scenario_events(const cow_scenario *scenario);
+/** @return an event, or NULL. */
+COW_API const struct cow_event *cow_scenario_event(const cow_scenario *scenario, size_t index);
+/** @return true unless the file speaks of other policies only. */
+COW_API bool cow_scenario_wants(const cow_scenario *scenario, const char *policy);
+/** Writes the canonical form; parsing it and writing it again gives the same bytes. */
+COW_API int cow_scenario_print(const cow_scenario *scenario, cow_sink_fn *sink, void *ctx);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Running scenarios and reporting
+ * @{ */
+
+/** How a scenario is run.  Zero means the default. */
+struct cow_run_options {
+	size_t size;          /**< sizeof(struct cow_run_options) */
+	bool no_audit;        /**< run without the audit: no verdict is asserted then */
+	bool no_check;        /**< run without the machine check at the end */
+	bool check_each;      /**< run the machine check after every event */
+	bool explain;         /**< keep every decision in the report */
+	struct cow_geometry geometry;   /**< default "x86-64" */
+	struct cow_allocator allocator; /**< default libc */
+	const struct cow_observer *observer; /**< sees the whole run (NULL: none) */
+};
+
+/** Fills @p options with defaults. */
+COW_API void cow_run_options_init(struct cow_run_options *options);
+
+/** What came of a run. */
+enum cow_status {
+	COW_RUN_HELD,     /**< every assertion held */
+	COW_RUN_FAILED,   /**< one did not */
+	COW_RUN_SKIPPED,  /**< the file does not speak of the policy */
+	COW_RUN_NOT_MODELLED, /**< it needs what is not modelled yet */
+	COW_RUN_FAULT,    /**< the machine check found a fault of the program itself */
+};
+
+/** The report of one scenario under one policy. */
+typedef struct cow_report cow_report;
+
+/**
+ * Runs a scenario that parsed under a policy (NULL: "exclusive").
+ * @param options NULL: defaults
+ * @return 0 with a report, whatever came of it; -ENOMEM; -EINVAL (the scenario has errors).
+ *         The report borrows the scenario and the policy.
+ */
+COW_API int cow_run(const cow_scenario *scenario, const struct cow_policy *policy,
+		    const struct cow_run_options *options, cow_report **out);
+/** Frees a report (NULL: nothing). */
+COW_API void cow_report_free(cow_report *report);
+/** @return what came of the run. */
+COW_API enum cow_status cow_report_status(const cow_report *report);
+/** @return the set of COW_VERDICT bits. */
+COW_API unsigned cow_report_verdict(const cow_report *report);
+/** @return a counter's value at the end. */
+COW_API uint64_t cow_report_counter(const cow_report *report, enum cow_counter counter);
+/** @return how many assertions failed. */
+COW_API size_t cow_report_failures(const cow_report *report);
+/** @return a failure as "FILE:LINE: LINE: expected ..., found ...", or NULL. */
+COW_API const char *cow_report_failure(const cow_report *report, size_t index);
+
+/** The exit code of a program for a status: 0, 10, 0, 3, 6. */
+COW_API int cow_status_exit_code(enum cow_status status);
+
+/** Forms of output. */
+enum cow_format { COW_FORMAT_TEXT, COW_FORMAT_JSON, COW_FORMAT_CSV };
+
+/** Writes reports, one run after the other.  JSON carries a schema version and all that text shows. */
+COW_API int cow_reports_write(cow_report *const *reports, size_t count, enum cow_format format,
+			      cow_sink_fn *sink, void *ctx);
+/** Writes a table, policy by scenario: verdict, copies, needless copies. */
+COW_API int cow_matrix_write(cow_report *const *reports, size_t count, enum cow_format format,
+			     cow_sink_fn *sink, void *ctx);
+/** Writes the list of policies: name, sentence, kernels. */
+COW_API int cow_policies_write(const cow_policies *policies, enum cow_format format,
+			       cow_sink_fn *sink, void *ctx);
+/** Writes the decision table of a policy, computed by calling it. */
+COW_API int cow_policy_table_write(const struct cow_policy *policy, enum cow_format format,
+				   cow_sink_fn *sink, void *ctx);
+
+/** @} */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A parsed scenario: what the parser makes, the printer prints and the engine runs.
+ * Owns names, statements and assertions, all as arrays that refer to each other by index.
+ * Never touches a machine.  Read parse.c next.
+ */
+#ifndef COWLAB_EVENT_SCENARIO_H
+#define COWLAB_EVENT_SCENARIO_H
+
+#include <cowlab.h>
+
+/* Facts of `expect PROC PAGE FACT...`: id, word, operand (0 none, 'n' number, 'y' yes or no). */
+#define SCENARIO_FACTS(X)                                                        \
+	X(REFCOUNT, "refcount", 'n') X(MAPCOUNT, "mapcount", 'n')                    \
+	X(PINCOUNT, "pincount", 'n') X(SWAPCOUNT, "swapcount", 'n')                  \
+	X(EXCLUSIVE, "exclusive", 'y') X(WRITABLE, "writable", 'y')                  \
+	X(DIRTY, "dirty", 'y') X(PRESENT, "present", 0) X(ABSENT, "absent", 0)       \
+	X(UNMAPPED, "unmapped", 0) X(ZERO, "zero", 0) X(SWAPPED, "swapped", 0)       \
+	X(KSM, "ksm", 0) X(HUGE, "huge", 0) X(UFFD_WP, "uffd-wp", 'y')               \
+	X(VALUE, "value", 'n')
+
+enum scenario_fact_kind {
+#define X(id, word, operand) FACT_##id,
+	SCENARIO_FACTS(X)
+#undef X
+	FACT_COUNT
+};
+
+struct scenario_fact {
+	enum scenario_fact_kind kind;
+	uint64_t value; /* number; 0 or 1 for no or yes */
+};
+
+/* A name with where it was first defined; index = the number in cow_event. */
+struct scenario_name {
+	char *text;
+	uint32_t line;
+};
+
+struct scenario_file {
+	char *text;
+	uint64_t pages;
+	uint64_t value;
+};
+
+/* One thing that can be asserted: the default (no patterns) or what an exception puts in its place. */
+struct scenario_choice {
+	uint32_t first_pattern, patterns; /* into scenario.patterns; none in the default */
+	enum cow_outcome outcome;         /* of `-> OUTCOME` */
+	int error;                        /* positive errno where outcome is COW_OUT_ERRNO */
+	uint64_t value;                   /* of `== V` and of `expect total`; 1 for same, 0 for differ */
+	uint32_t first_fact, facts;       /* into scenario.facts; of `expect PROC PAGE` */
+	unsigned verdict;                 /* COW_VERDICT bits; 0: ok */
+};
+
+/* The default, then its exceptions in the order of the file; the first that matches is taken. */
+struct scenario_assertion {
+	uint32_t first_choice, choices; /* into scenario.choices; 0 choices: nothing is asserted */
+};
+
+enum scenario_kind {
+	STATEMENT_EVENT,
+	STATEMENT_EXPECT_PAGE,   /* expect PROC PAGE FACT... */
+	STATEMENT_EXPECT_SAME,   /* expect same, expect differ: choice.value */
+	STATEMENT_EXPECT_TOTAL,  /* expect total COUNTER N */
+	STATEMENT_VERDICT,       /* verdict WORD...; the last one */
+};
+
+struct scenario_statement {
+	enum scenario_kind kind;
+	uint32_t line;                     /* from 1 */
+	struct cow_event event;            /* of an event; of expect: process, region, first (the page) */
+	uint32_t process2, region2;        /* of same and differ: the second place */
+	uint64_t first2;
+	enum cow_counter counter;          /* of total */
+	struct scenario_assertion outcome; /* `-> OUTCOME` */
+	struct scenario_assertion value;   /* `== V` */
+	struct scenario_assertion fact;    /* expect and verdict */
+	uint32_t partner;                  /* repeat: statement of its end; end: of its repeat */
+	uint32_t text;                     /* the line as written, without comment and outer blanks: offset into scenario.text */
+};
+
+struct scenario_region {
+	uint64_t pages;    /* extent */
+	uint64_t page;     /* first page number in the engine's layout, counted from 0; apart from others unless `after` */
+	bool huge;         /* wants 2 MiB alignment */
+};
+
+struct cow_scenario {
+	struct cow_allocator allocator;
+	char *name;
+	char *title;          /* never NULL */
+	bool has_title;
+	uint64_t frames, swap, hugetlb, lru_batch; /* with defaults filled in */
+	unsigned given;       /* which of them the file gave: bit 0 frames, 1 swap, 2 hugetlb, 3 lru-batch */
+	uint32_t started;     /* processes that exist at the start: names 0 to started-1 */
+
+	/* Every definition of a name is an entry of its own, so a name that is free again gets a new number. */
+	struct scenario_name *processes; uint32_t process_count;
+	struct scenario_name *regions;   uint32_t region_count;
+	struct scenario_name *refs;      uint32_t ref_count;
+	struct scenario_file *files;     uint32_t file_count;
+	struct scenario_region *region_info; /* one a region */
+
+	char **wanted; uint32_t wanted_count;     /* `policies NAME...` */
+	char **patterns; uint32_t pattern_count;  /* policy names and globs of exceptions */
+	struct scenario_fact *facts; uint32_t fact_count;
+	struct scenario_choice *choices; uint32_t choice_count;
+	struct scenario_statement *statements; uint32_t statement_count;
+
+	char *text;            /* all statement lines, each ending in NUL */
+	struct cow_diagnostic *diagnostics; uint32_t diagnostic_count; /* kept, at most 20 */
+	char *diagnostic_text; /* their lines */
+	uint32_t error_count;  /* found */
+};
+
+/* The choice of an assertion that holds under a policy; NULL if nothing is asserted. */
+const struct scenario_choice *scenario_choose(const struct cow_scenario *scenario,
+					      struct scenario_assertion assertion,
+					      const char *policy);
+
+/* True if the name matches the pattern, in which '*' at the end stands for anything. */
+bool scenario_match(const char *pattern, const char *name);
+
+#endif
