@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one door to host memory.  Nothing in the library calls libc's allocator but through here.
+ */
+#ifndef COWLAB_MACHINE_ALLOC_H
+#define COWLAB_MACHINE_ALLOC_H
+
+#include <cowlab.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Zeroed memory, or NULL.  A NULL or all-zero allocator is libc. */
+static inline void *cow_zalloc_(const struct cow_allocator *allocator, size_t size)
+{
+	if (allocator && allocator->zalloc)
+		return allocator->zalloc(allocator->ctx, size);
+	return calloc(1, size);
+}
+
+static inline void cow_release_(const struct cow_allocator *allocator, void *memory, size_t size)
+{
+	if (!memory)
+		return;
+	if (allocator && allocator->zalloc)
+		allocator->release(allocator->ctx, memory, size);
+	else
+		free(memory);
+}
+
+/*
+ * Makes room for `need` elements in a growing array: doubles, copies, zeroes the rest.
+ * Returns 0 or -ENOMEM, and the array is as it was then.
+ */
+int array_grow(const struct cow_allocator *allocator, void **array, size_t *capacity, size_t need,
+	       size_t element);
+
+#endif
