@@ -652,6 +652,7 @@ COW_API const char *cow_verdict_word(unsigned bit);
 struct cow_finding {
 	unsigned verdict;     /**< one COW_VERDICT bit; 0: a warning */
 	uint32_t process;     /**< who saw it, or whose reference it is */
+	uint32_t writer;      /**< who wrote what was seen; 0: does not matter */
 	uint64_t addr;        /**< where */
 	uint64_t op;          /**< number of the call in which it was found, from 1 */
 	char sentence[200];   /**< for a person */

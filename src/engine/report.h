@@ -58,10 +58,12 @@ struct cow_report {
 	unsigned verdict;                /* COW_VERDICT bits */
 	uint64_t counters[COW_COUNTER_COUNT];
 	uint64_t events;                 /* events executed, repeats counted */
-	struct report_step *steps; uint32_t step_count; uint64_t steps_lost;
-	struct report_decision *decisions; uint32_t decision_count; uint64_t decisions_lost;
-	struct report_failure *failures; uint32_t failure_count; uint64_t failures_lost;
-	struct report_finding *findings; uint32_t finding_count;
+	struct report_step *steps; uint32_t step_count; size_t step_room; uint64_t steps_lost;
+	struct report_decision *decisions; uint32_t decision_count; size_t decision_room;
+	uint64_t decisions_lost;
+	struct report_failure *failures; uint32_t failure_count; size_t failure_room;
+	uint64_t failures_lost;
+	struct report_finding *findings; uint32_t finding_count; size_t finding_room;
 };
 
 #endif

@@ -86,6 +86,23 @@ struct scenario_region {
 	bool huge;         /* wants 2 MiB alignment */
 };
 
+enum {
+	SCENARIO_DIAGNOSTICS = 20, /* that are kept */
+	SCENARIO_LINE_BYTES = 200, /* of the line that is kept with each */
+};
+
+/* The arrays that grow; each has its room in cow_scenario.room. */
+#define SCENARIO_ARRAYS(X)                                                       \
+	X(processes) X(regions) X(refs) X(files) X(region_info) X(wanted) X(patterns)\
+	X(facts) X(choices) X(statements) X(events) X(text)
+
+enum scenario_array {
+#define X(field) SCENARIO_ARRAY_##field,
+	SCENARIO_ARRAYS(X)
+#undef X
+	SCENARIO_ARRAY_COUNT
+};
+
 struct cow_scenario {
 	struct cow_allocator allocator;
 	char *name;
@@ -107,17 +124,25 @@ struct cow_scenario {
 	struct scenario_fact *facts; uint32_t fact_count;
 	struct scenario_choice *choices; uint32_t choice_count;
 	struct scenario_statement *statements; uint32_t statement_count;
+	uint32_t *events; uint32_t event_count; /* the statements that are events */
 
 	char *text;            /* all statement lines, each ending in NUL */
+	uint32_t text_count;   /* bytes */
 	struct cow_diagnostic *diagnostics; uint32_t diagnostic_count; /* kept, at most 20 */
 	char *diagnostic_text; /* their lines */
 	uint32_t error_count;  /* found */
+
+	struct arena_block *strings;       /* every name, pattern and title */
+	size_t room[SCENARIO_ARRAY_COUNT]; /* elements that an array has room for */
 };
 
 /* The choice of an assertion that holds under a policy; NULL if nothing is asserted. */
 const struct scenario_choice *scenario_choose(const struct cow_scenario *scenario,
 					      struct scenario_assertion assertion,
 					      const char *policy);
+
+/* Frees all but the name and the diagnostics. */
+void scenario_strip(struct cow_scenario *scenario);
 
 /* True if the name matches the pattern, in which '*' at the end stands for anything. */
 bool scenario_match(const char *pattern, const char *name);

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cowlab-bench: options, the rounds, and the small tools that every side uses.
+ * Owns the order in which things are measured; never judges (goals.c) or formats (report.c).
+ * Next: README.md (how the numbers are made), bench.h, then one side after the other.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <math.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define WARM_BYTES 256 /* a page: more than simulator or floor take */
+
+enum { EXIT_USAGE = 1, EXIT_SYSTEM = 3, EXIT_MISSED = 10 };
+
+const char *const op_key[OP_COUNT] = {
+#define X(id, key, what, fault) [OP_##id] = key,
+	BENCH_OPS(X)
+#undef X
+};
+
+const char *const op_what[OP_COUNT] = {
+#define X(id, key, what, fault) [OP_##id] = what,
+	BENCH_OPS(X)
+#undef X
+};
+
+const bool op_is_fault[OP_COUNT] = {
+#define X(id, key, what, fault) [OP_##id] = fault,
+	BENCH_OPS(X)
+#undef X
+};
+
+const char *const side_key[SIDE_COUNT] = {
+#define X(id, key, heading) [SIDE_##id] = key,
+	BENCH_SIDES(X)
+#undef X
+};
+
+const char *const side_heading[SIDE_COUNT] = {
+#define X(id, key, heading) [SIDE_##id] = heading,
+	BENCH_SIDES(X)
+#undef X
+};
+
+double now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+int compare_double(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+uint64_t memory_available(void)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	char line[128];
+	uint64_t kib = 0;
+
+	if (!file)
+		return 0;
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
+			break;
+	fclose(file);
+	return kib << 10;
+}
+
+/*
+ * A hypervisor takes pages back that its guest has left free for a while, and then the next touch
+ * costs a fault of the host.  What is freed here is handed out next, and the host still backs it.
+ */
+void memory_warm(uint64_t bytes)
+{
+	size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
+	volatile char *region = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (region == MAP_FAILED)
+		return; /* it is only about noise */
+	(void)madvise((void *)region, bytes, MADV_NOHUGEPAGE);
+	for (uint64_t i = 0; i < bytes; i += page_size)
+		region[i] = 1;
+	munmap((void *)region, bytes);
+}
+
+void sample_set(struct sample *sample, double ns, uint64_t pages)
+{
+	*sample = (struct sample){ .value = ns / (double)pages };
+}
+
+void sample_skip(struct sample *sample, const char *format, ...)
+{
+	va_list args;
+
+	sample->value = 0;
+	va_start(args, format);
+	vsnprintf(sample->skipped, sizeof(sample->skipped), format, args);
+	va_end(args);
+}
+
+void pass_skip(struct pass *pass, const char *reason)
+{
+	for (unsigned op = 0; op < OP_COUNT; op++)
+		sample_skip(&pass->op[op], "%s", reason);
+}
+
+/* A sample without a value takes nothing from those that have one; its reason is kept. */
+void series_add(struct series *series, const struct sample *sample)
+{
+	if (sample->skipped[0])
+		memcpy(series->skipped, sample->skipped, sizeof(series->skipped));
+	else if (series->count < BENCH_ROUNDS_MAX)
+		series->value[series->count++] = sample->value;
+}
+
+double series_median(const struct series *series)
+{
+	double sorted[BENCH_ROUNDS_MAX];
+	unsigned n = series->count;
+
+	if (!n)
+		return NAN;
+	memcpy(sorted, series->value, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), compare_double);
+	return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+}
+
+double series_min(const struct series *series)
+{
+	double min = series->count ? series->value[0] : NAN;
+
+	for (unsigned i = 1; i < series->count; i++)
+		if (series->value[i] < min)
+			min = series->value[i];
+	return min;
+}
+
+bool op_on_side(enum bench_op op, enum bench_side side)
+{
+	return op_is_fault[op] || (side != SIDE_CALL && side != SIDE_AUDIT_CALL);
+}
+
+const char *pages_name(uint64_t pages, char buffer[24])
+{
+	if (pages >> 20 && !(pages & ((1u << 20) - 1)))
+		snprintf(buffer, 24, "%" PRIu64 " Mi", pages >> 20);
+	else
+		snprintf(buffer, 24, "%" PRIu64 " Ki", pages >> 10);
+	return buffer;
+}
+
+/* The last CPU that is allowed: interrupts tend to go to the first. */
+static int pin_to_one_cpu(void)
+{
+	cpu_set_t set;
+	int cpu = CPU_SETSIZE - 1;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return -1;
+	while (cpu >= 0 && !CPU_ISSET(cpu, &set))
+		cpu--;
+	if (cpu < 0)
+		return -1;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) ? -1 : cpu;
+}
+
+static void read_load(char *load, size_t size)
+{
+	FILE *file = fopen("/proc/loadavg", "re");
+
+	load[0] = 0;
+	if (!file)
+		return;
+	if (fgets(load, (int)size, file))
+		load[strcspn(load, "\n")] = 0;
+	fclose(file);
+}
+
+/* Memory that is given back is really given back: the next machine, or floor, is fresh. */
+static void heap_without_memory(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	mallopt(M_TRIM_THRESHOLD, 128 << 10);
+#endif
+}
+
+static void heap_trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
+static void kernel_side(struct bench *bench, struct host_kernel *host, enum bench_size size,
+			struct pass *pass)
+{
+	if (size == SIZE_LARGE && !bench->quick && !bench->kernel_large) {
+		pass_skip(pass, "not asked for, see --kernel-large");
+		return;
+	}
+	if (size == SIZE_LARGE && !bench->quick && memory_available() < UINT64_C(20) << 30) {
+		pass_skip(pass, "needs 20 GiB of available memory");
+		return;
+	}
+	host_kernel_pass(host, bench->pages[size], pass);
+	bench->copied_pages[size] = pass->copied_pages;
+}
+
+static void side_pass(struct bench *bench, struct host_kernel *host, enum bench_size size,
+		      enum bench_side side, struct pass *pass)
+{
+	uint64_t pages = bench->pages[size];
+
+	heap_trim();
+	if (side != SIDE_KERNEL)
+		memory_warm(pages * WARM_BYTES);
+	switch (side) {
+	case SIDE_KERNEL:
+		kernel_side(bench, host, size, pass);
+		break;
+	case SIDE_FLOOR:
+		floor_pass(pages, pass);
+		break;
+	default:
+		simulator_pass(bench->policy, pages,
+			       side == SIDE_AUDIT_RANGE || side == SIDE_AUDIT_CALL,
+			       side == SIDE_CALL || side == SIDE_AUDIT_CALL, pass);
+		break;
+	}
+}
+
+/* Every side in every round, so that a noisy minute hits all of them.  Round 0 warms up. */
+static void measure_pages(struct bench *bench, struct host_kernel *host, enum bench_size size)
+{
+	for (unsigned round = bench->quick ? 1 : 0; round <= bench->rounds; round++) {
+		for (unsigned side = 0; side < SIDE_COUNT; side++) {
+			struct pass pass = { 0 };
+
+			side_pass(bench, host, size, side, &pass);
+			for (unsigned op = 0; round && op < OP_COUNT; op++)
+				if (op_on_side(op, side))
+					series_add(&bench->page[size][side][op], &pass.op[op]);
+		}
+	}
+}
+
+static void measure_singles(struct bench *bench)
+{
+	parse_measure(bench);
+	matrix_measure(bench);
+	for (unsigned round = 0; round < bench->rounds; round++) {
+		struct sample start = { 0 }, small = { 0 };
+
+		simulator_start(bench->policy, &start);
+		series_add(&bench->single[SINGLE_START], &start);
+		if (round)
+			continue; /* memory is the same every time */
+		simulator_memory(bench->policy, bench->pages[SIZE_SMALL], &small);
+		series_add(&bench->single[SINGLE_MEMORY_SMALL], &small);
+		small = (struct sample){ 0 };
+		simulator_memory(bench->policy, bench->pages[SIZE_LARGE], &small);
+		series_add(&bench->single[SINGLE_MEMORY_LARGE], &small);
+	}
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: cowlab-bench [OPTION...]\n"
+	      "Measures the simulator, the real kernel and plain memory traffic side by side.\n"
+	      "\n"
+	      "  --policy NAME     policy of the simulator (default: exclusive)\n"
+	      "  --rounds N        samples of everything, 1 to 99 (default: 5)\n"
+	      "  --examples DIR    folder of the shipped scenarios, for the time of the matrix\n"
+	      "  --kernel-large    run the kernel at 4 Mi pages too, if 20 GiB are available\n"
+	      "  --format FORM     text or json (default: text)\n"
+	      "  --check           exit with 10 if a goal is missed\n"
+	      "  --quick           16 Ki and 64 Ki pages, 1 round: for tests, not for numbers\n"
+	      "  --help, --version\n"
+	      "\n"
+	      "example: cowlab-bench --examples examples --check\n", out);
+}
+
+static int usage_error(const char *what, const char *value)
+{
+	fprintf(stderr, "cowlab-bench: %s%s%s\n", what, value ? ": " : "", value ? value : "");
+	return EXIT_USAGE;
+}
+
+static bool parse_rounds(const char *text, unsigned *out)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < 1 || n > BENCH_ROUNDS_MAX)
+		return false;
+	*out = (unsigned)n;
+	return true;
+}
+
+/* @return -1: go on; else the exit code. */
+static int parse_options(struct bench *bench, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "policy", required_argument, NULL, 'p' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "examples", required_argument, NULL, 'e' },
+		{ "kernel-large", no_argument, NULL, 'l' },
+		{ "format", required_argument, NULL, 'f' },
+		{ "check", no_argument, NULL, 'c' },
+		{ "quick", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'p':
+			bench->policy_name = optarg;
+			break;
+		case 'r':
+			if (!parse_rounds(optarg, &bench->rounds))
+				return usage_error("--rounds takes 1 to 99", optarg);
+			break;
+		case 'e':
+			bench->examples = optarg;
+			break;
+		case 'l':
+			bench->kernel_large = true;
+			break;
+		case 'f':
+			bench->json = !strcmp(optarg, "json");
+			if (!bench->json && strcmp(optarg, "text"))
+				return usage_error("--format takes text or json", optarg);
+			break;
+		case 'c':
+			bench->check = true;
+			break;
+		case 'q':
+			bench->quick = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		case 'v':
+			printf("cowlab-bench %s\n", cow_version());
+			return 0;
+		default:
+			return EXIT_USAGE; /* getopt_long has said why */
+		}
+	}
+	if (optind < argc)
+		return usage_error("unexpected argument", argv[optind]);
+	if (bench->quick)
+		bench->rounds = 1;
+	bench->pages[SIZE_SMALL] = bench->quick ? 16 << 10 : 256 << 10;
+	bench->pages[SIZE_LARGE] = bench->quick ? 64 << 10 : 4 << 20;
+	bench->parse_bytes = bench->quick ? 2000000 : 20000000;
+	return -1;
+}
+
+static int run(struct bench *bench, struct host_kernel *host)
+{
+	measure_singles(bench);
+	heap_without_memory();
+	for (unsigned size = 0; size < SIZE_COUNT; size++)
+		measure_pages(bench, host, size);
+	goals_judge(bench);
+	if (bench->json)
+		report_json(bench, stdout);
+	else
+		report_text(bench, stdout);
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "cowlab-bench: standard output: %s\n", strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	return bench->check && goals_in_state(bench, GOAL_MISSED) ? EXIT_MISSED : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct bench bench = { .policy_name = "exclusive", .rounds = 5 };
+	static const struct cow_allocator libc_allocator;
+	struct cow_error error = { 0 };
+	struct host_kernel *host;
+	cow_policies *policies = NULL;
+	int code = parse_options(&bench, argc, argv);
+
+	if (code >= 0)
+		return code;
+	bench.cpu = pin_to_one_cpu();
+	bench.available = memory_available();
+	read_load(bench.load, sizeof(bench.load));
+	host = host_kernel_start();
+	if (!host) {
+		fprintf(stderr, "cowlab-bench: %s\n", strerror(ENOMEM));
+		return EXIT_SYSTEM;
+	}
+	if (cow_policies_parse(bench.policy_name, &libc_allocator, &error, &policies)) {
+		code = usage_error("--policy", error.sentence);
+	} else if (cow_policies_count(policies) != 1) {
+		code = usage_error("--policy takes one policy", bench.policy_name);
+	} else {
+		bench.policy = cow_policies_at(policies, 0);
+		code = run(&bench, host);
+	}
+	cow_policies_free(policies);
+	host_kernel_stop(host);
+	return code;
+}

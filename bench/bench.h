@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the parts of cowlab-bench share: operations, sides, series of samples, goals.
+ * Never includes anything of libcowlab but the public header, and measures nothing itself.
+ * Next: bench.c (the rounds), then simulator.c, host_kernel.c and floor.c (the three sides).
+ */
+#ifndef COWLAB_BENCH_H
+#define COWLAB_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cowlab.h>
+
+#define BENCH_ROUNDS_MAX 99
+#define BENCH_REASON 96
+
+/* Every operation: id, key in JSON, what it is, 1 if it is a fault (and so also a single call). */
+#define BENCH_OPS(X)                                                          \
+	X(FIRST_FRESH, "first-touch-fresh", "first touch, fresh machine", 1)  \
+	X(FIRST_USED, "first-touch-used", "first touch, used machine", 1)     \
+	X(FORK, "fork", "fork", 0)                                            \
+	X(COPY, "write-copy", "write fault that copies", 1)                   \
+	X(REUSE, "write-reuse", "write fault that reuses", 1)                 \
+	X(EXIT, "exit-sharer", "exit of a sharer", 0)                         \
+	X(MUNMAP, "munmap", "munmap that frees", 0)
+
+enum bench_op {
+#define X(id, key, what, fault) OP_##id,
+	BENCH_OPS(X)
+#undef X
+	OP_COUNT
+};
+
+/* Everything that does the operations: id, key in JSON, heading of its column. */
+#define BENCH_SIDES(X)                                            \
+	X(RANGE, "simulator-range", "simulator")                  \
+	X(CALL, "simulator-call", "single call")                  \
+	X(AUDIT_RANGE, "simulator-range-audit", "audit on")       \
+	X(AUDIT_CALL, "simulator-call-audit", "audit, call")      \
+	X(KERNEL, "kernel", "kernel")                             \
+	X(FLOOR, "floor", "floor")
+
+enum bench_side {
+#define X(id, key, heading) SIDE_##id,
+	BENCH_SIDES(X)
+#undef X
+	SIDE_COUNT
+};
+
+enum bench_size { SIZE_SMALL, SIZE_LARGE, SIZE_COUNT };
+
+/* What is measured once a round and has no page count: id, key in JSON, what, unit. */
+#define BENCH_SINGLES(X)                                                                     \
+	X(START, "start", "start of a machine of 2^28 frames", "ms")                         \
+	X(PARSE, "parse", "parsing a scenario", "MB/s")                                      \
+	X(MATRIX, "matrix", "the shipped matrix", "s")                                       \
+	X(MEMORY_SMALL, "memory-small", "memory a touched page, one mapping", "bytes")       \
+	X(MEMORY_LARGE, "memory-large", "the same, the larger page count", "bytes")
+
+enum bench_single {
+#define X(id, key, what, unit) SINGLE_##id,
+	BENCH_SINGLES(X)
+#undef X
+	SINGLE_COUNT
+};
+
+/* One operation of one pass. */
+struct sample {
+	double value;               /* ns a page, or the unit of a single */
+	char skipped[BENCH_REASON]; /* why there is no value; empty: there is one */
+};
+
+/* One pass of one side through every operation.  Crosses a pipe as it is. */
+struct pass {
+	struct sample op[OP_COUNT];
+	uint64_t copied_pages; /* kernel: pages that the copying writes went over */
+};
+
+/* The samples of one operation on one side. */
+struct series {
+	unsigned count;
+	double value[BENCH_ROUNDS_MAX];
+	char skipped[BENCH_REASON];
+};
+
+enum goal_state { GOAL_REACHED, GOAL_MISSED, GOAL_SKIPPED };
+
+/* One line of the table of goals.  A NAN is a column with nothing to say. */
+struct goal {
+	const char *group;
+	char what[64];
+	double simulator, kernel, floor; /* medians, ns a page */
+	double reached, wanted;
+	bool at_most; /* else at least */
+	const char *unit;
+	enum goal_state state;
+	char reason[BENCH_REASON]; /* why it was skipped */
+};
+
+#define BENCH_GOALS_MAX 48
+
+struct bench {
+	/* Options. */
+	const char *policy_name;
+	const char *examples; /* folder, or NULL */
+	unsigned rounds;
+	bool json, quick, check, kernel_large;
+	uint64_t pages[SIZE_COUNT];
+	uint64_t parse_bytes; /* least size of the text that is parsed */
+
+	/* Where it ran. */
+	int cpu;                /* -1: not pinned */
+	uint64_t available;     /* MemAvailable at the start, bytes */
+	char load[48];          /* loadavg at the start */
+	uint64_t parsed_bytes;  /* size of the text that was parsed */
+	unsigned matrix_files, matrix_runs;
+	uint64_t copied_pages[SIZE_COUNT];
+
+	/* Results. */
+	const struct cow_policy *policy;
+	struct series page[SIZE_COUNT][SIDE_COUNT][OP_COUNT];
+	struct series single[SINGLE_COUNT];
+	struct goal goal[BENCH_GOALS_MAX];
+	unsigned goals;
+};
+
+/* bench.c */
+extern const char *const op_key[OP_COUNT], *const op_what[OP_COUNT];
+extern const bool op_is_fault[OP_COUNT];
+extern const char *const side_key[SIDE_COUNT], *const side_heading[SIDE_COUNT];
+double now_ns(void);
+int compare_double(const void *a, const void *b);
+uint64_t memory_available(void);   /* bytes, 0: not known */
+void memory_warm(uint64_t bytes);  /* the next bytes that are allocated have host memory */
+void sample_set(struct sample *sample, double ns, uint64_t pages);
+void sample_skip(struct sample *sample, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void pass_skip(struct pass *pass, const char *reason); /* every operation without a value */
+void series_add(struct series *series, const struct sample *sample);
+double series_median(const struct series *series); /* NAN if there is none */
+double series_min(const struct series *series);
+bool op_on_side(enum bench_op op, enum bench_side side);
+const char *pages_name(uint64_t pages, char buffer[24]);
+
+/* simulator.c */
+void simulator_pass(const struct cow_policy *policy, uint64_t pages, bool audit, bool call,
+		    struct pass *out);
+void simulator_start(const struct cow_policy *policy, struct sample *out);
+void simulator_memory(const struct cow_policy *policy, uint64_t pages, struct sample *out);
+
+/* host_kernel.c: a process of its own, so that fork copies nothing of the simulator's */
+struct host_kernel;
+struct host_kernel *host_kernel_start(void); /* NULL: no memory */
+void host_kernel_pass(struct host_kernel *host, uint64_t pages, struct pass *out);
+void host_kernel_stop(struct host_kernel *host);
+
+/* floor.c */
+void floor_pass(uint64_t pages, struct pass *out);
+
+/* scenarios.c */
+void parse_measure(struct bench *bench);
+void matrix_measure(struct bench *bench);
+
+/* goals.c */
+void goals_judge(struct bench *bench);
+
+/* report.c */
+void report_text(const struct bench *bench, FILE *out);
+void report_json(const struct bench *bench, FILE *out);
+unsigned goals_in_state(const struct bench *bench, enum goal_state state);
+unsigned series_skipped(const struct bench *bench);
+
+#endif

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The audit as an observer: what it is told, it writes down; what is read, it judges.  Everything
+ * that a call may need is reserved in `before`, so that the audit cannot fail half-way.
+ */
+#include "audit/truth.h"
+
+static uint64_t page_of(const struct cow_audit *audit, uint64_t addr)
+{
+	return addr >> audit->machine->state.page_shift;
+}
+
+/* The cell itself, behind the index of a shared one. */
+static struct cell resolve(struct cow_audit *audit, const struct cell *cell)
+{
+	if (cell->stamp & STAMP_INDIRECT) {
+		const struct shared_cell *shared = shared_at(audit, cell->value);
+
+		return (struct cell){ shared->value, shared->stamp };
+	}
+	return *cell;
+}
+
+/* Space and page of a change: those of the process, or of the shared memory. */
+static uint64_t space_page(const struct cow_audit *audit, const struct cow_change *change,
+			   uint64_t *page)
+{
+	*page = change->object ? change->index : page_of(audit, change->addr);
+	return space_of(change->process, change->object);
+}
+
+static void on_map(struct cow_audit *audit, const struct cow_change *change)
+{
+	uint64_t page = page_of(audit, change->addr);
+
+	for (uint64_t i = 0; i < change->pages; i++)
+		frame_truth(audit, change->frames[i])->maps++;
+	if (change->object || !audit->records.live)
+		return;
+	for (uint64_t i = 0; i < change->pages; i++) {
+		const struct cell *cell = cell_find(audit, change->process, page + i);
+
+		if (cell && (cell->stamp & STAMP_INDIRECT))
+			shared_mapped(audit, (uint32_t)cell->value, change->process,
+				      change->addr + (i << audit->machine->state.page_shift),
+				      change->frames[i]);
+	}
+}
+
+static void on_write(struct cow_audit *audit, const struct cow_change *change)
+{
+	uint64_t page, space = space_page(audit, change, &page);
+	struct cell *cell = cell_make(audit, space, page);
+	uint64_t stamp = stamp_make(++audit->time, change->process, 0);
+
+	frame_truth(audit, change->frames[0])->stamp = stamp;
+	if (cell->stamp & STAMP_INDIRECT) {
+		shared_at(audit, cell->value)->stamp = stamp;
+		shared_at(audit, cell->value)->value = change->value;
+		return;
+	}
+	*cell = (struct cell){ change->value, stamp };
+}
+
+static void on_read(struct cow_audit *audit, const struct cow_change *change)
+{
+	uint64_t page, space = space_page(audit, change, &page);
+	const struct cell *cell = cell_find(audit, space, page);
+	struct cell truth;
+
+	if (cell)
+		truth = resolve(audit, cell);
+	judge_read(audit, change->process, change->addr, cell ? &truth : NULL, change->frames[0],
+		   change->value, 0);
+}
+
+static void on_peek(struct cow_audit *audit, const struct cow_change *change)
+{
+	uint32_t index = audit->refs[change->ref].records[change->from];
+	const struct shared_cell *shared = shared_at(audit, record_at(audit, index)->cell);
+	struct cell truth = { shared->value, shared->stamp };
+
+	judge_read(audit, change->process, 0, &truth, change->frames[0], change->value, index);
+}
+
+static void on_poke(struct cow_audit *audit, const struct cow_change *change)
+{
+	uint32_t index = audit->refs[change->ref].records[change->from];
+	struct shared_cell *shared = shared_at(audit, record_at(audit, index)->cell);
+	uint64_t stamp = stamp_make(++audit->time, change->process,
+				    change->flags & COW_GUP_PIN ? STAMP_BY_PIN : STAMP_BY_GET);
+
+	frame_truth(audit, change->frames[0])->stamp = stamp;
+	shared->stamp = stamp;
+	shared->value = change->value;
+}
+
+static void on_change(void *ctx, const struct cow_change *change)
+{
+	struct cow_audit *audit = ctx;
+	uint64_t page = page_of(audit, change->addr);
+
+	switch (change->kind) {
+	case COW_CHANGE_MAP:
+		on_map(audit, change);
+		break;
+	case COW_CHANGE_UNMAP:
+		for (uint64_t i = 0; i < change->pages; i++)
+			frame_truth(audit, change->frames[i])->maps--;
+		break;
+	case COW_CHANGE_FRESH:
+		frame_truth(audit, change->frames[0])->stamp = 0;
+		break;
+	case COW_CHANGE_COPY:
+		frame_truth(audit, change->frames[0])->stamp =
+			frame_truth(audit, (uint32_t)change->from)->stamp;
+		break;
+	case COW_CHANGE_DROP:
+		cells_drop(audit, change->process, page, change->pages);
+		break;
+	case COW_CHANGE_INHERIT:
+		cells_inherit(audit, (uint32_t)change->from, change->process, page, change->pages);
+		break;
+	case COW_CHANGE_WIPE:
+		break;
+	case COW_CHANGE_MOVE:
+		cells_move(audit, change->process, page_of(audit, change->from), page,
+			   change->pages);
+		break;
+	case COW_CHANGE_READ:
+		on_read(audit, change);
+		break;
+	case COW_CHANGE_WRITE:
+		on_write(audit, change);
+		break;
+	case COW_CHANGE_GET: {
+		uint64_t space = space_page(audit, change, &page);
+
+		ref_get(audit, change, space, page);
+		break;
+	}
+	case COW_CHANGE_PUT:
+		ref_put(audit, change);
+		break;
+	case COW_CHANGE_PEEK:
+		on_peek(audit, change);
+		break;
+	case COW_CHANGE_POKE:
+		on_poke(audit, change);
+		break;
+	}
+}
+
+static void on_decision(void *ctx, const struct cow_decision *decision)
+{
+	struct cow_audit *audit = ctx;
+	uint64_t page = page_of(audit, decision->addr);
+	uint64_t *counters = audit->machine->counters;
+
+	switch (decision->rule->action) {
+	case COW_ACT_COPY:
+		if (judge_sole(audit, decision->frames[0], decision->process, page))
+			counters[COW_COUNT_NEEDLESS_COPIES]++;
+		break;
+	case COW_ACT_REUSE:
+	case COW_ACT_WRITABLE:
+		if (!judge_sole(audit, decision->frames[0], decision->process, page))
+			counters[COW_COUNT_UNSAFE_REUSES]++;
+		break;
+	case COW_ACT_EARLY_COPY:
+		for (uint64_t i = 0; i < decision->pages; i++)
+			if (!judge_pinned(audit, decision->frames[i]))
+				counters[COW_COUNT_NEEDLESS_COPIES]++;
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_truth(void *ctx, uint32_t mm, uint64_t addr, uint32_t frame, struct cow_view *view)
+{
+	struct cow_audit *audit = ctx;
+	uint32_t process = mm_at(audit->machine, mm)->number;
+
+	view->truth_sole = judge_sole(audit, frame, process, page_of(audit, addr));
+	view->truth_pinned = judge_pinned(audit, frame);
+}
+
+/* R6: who pins a mapping and wants coherency should not touch its protection. */
+static void warn_pinned(struct cow_audit *audit, const struct cow_op *op)
+{
+	uint64_t first = page_of(audit, op->addr);
+
+	if (!audit->processes[op->process].pins)
+		return;
+	for (uint64_t page = first; page < first + op->pages; page++) {
+		const struct cell *cell = cell_find(audit, op->process, page);
+		uint32_t at = cell && (cell->stamp & STAMP_INDIRECT)
+				      ? shared_at(audit, cell->value)->refs
+				      : 0;
+
+		for (; at; at = record_at(audit, at)->next_of_cell)
+			if (record_at(audit, at)->flags & COW_GUP_PIN) {
+				finding_add(audit, 0, op->process, 0, op->addr,
+					    "the protection of a pinned mapping is changed");
+				return;
+			}
+	}
+}
+
+static int reserve_processes(struct cow_audit *audit, uint32_t number)
+{
+	if (number >> STAMP_PROCESS_BITS)
+		return -ENOSPC; /* a stamp has no room for its number */
+	return array_grow(&audit->allocator, (void **)&audit->processes, &audit->process_room,
+			  (size_t)number + 1, sizeof(*audit->processes));
+}
+
+/* The memory-object pages of a range: reads and writes there touch the object's cells. */
+static int reserve_objects(struct cow_audit *audit, const struct cow_op *op)
+{
+	const cow_machine *m = audit->machine;
+	uint64_t first = page_of(audit, op->addr), end = first + op->pages;
+
+	for (uint32_t at = mm_at(m, op->mm)->vma_first; at; ) {
+		const struct vma *vma = POOL_AT(&m->pools[POOL_VMA], at, struct vma, 10);
+		uint64_t low = vma->start > first ? vma->start : first;
+		uint64_t high = vma->end < end ? vma->end : end;
+
+		if (vma->object && low < high &&
+		    cells_reserve(audit, SPACE_OBJECT | object_at(m, vma->object)->number,
+				  vma->pgoff + (low - vma->start), high - low))
+			return -ENOMEM;
+		at = vma->next;
+	}
+	return 0;
+}
+
+static int reserve(struct cow_audit *audit, const struct cow_op *op)
+{
+	uint64_t page = page_of(audit, op->addr);
+
+	if (pool_grow(&audit->allocator, &audit->frames, audit->machine->pools[POOL_FRAME].capacity))
+		return -ENOMEM;
+	switch (op->kind) {
+	case COW_OP_MM_CREATE:
+		return reserve_processes(audit, op->process);
+	case COW_OP_FORK:
+		if (reserve_processes(audit, (uint32_t)op->value))
+			return -ENOMEM;
+		return cells_reserve_copy(audit, op->process);
+	case COW_OP_MMAP:
+		return array_grow(&audit->allocator, (void **)&audit->objects, &audit->object_room,
+				  (size_t)audit->machine->state.objects + 2,
+				  sizeof(*audit->objects));
+	case COW_OP_MREMAP:
+		return cells_reserve(audit, op->process, page_of(audit, op->value), op->pages);
+	case COW_OP_GUP:
+		if (refs_reserve(audit, op->ref, op->pages))
+			return -ENOMEM;
+		/* fallthrough */
+	case COW_OP_WRITE:
+	case COW_OP_FORCE_WRITE:
+		if (reserve_objects(audit, op))
+			return -ENOMEM;
+		return cells_reserve(audit, op->process, page, op->pages);
+	default:
+		return 0;
+	}
+}
+
+static int on_before(void *ctx, const struct cow_op *op)
+{
+	struct cow_audit *audit = ctx;
+	int error = reserve(audit, op);
+
+	if (error)
+		return error;
+	audit->op++;
+	if (op->kind == COW_OP_FORK) {
+		audit->processes[op->value] = (struct process_truth){ .parent = op->process,
+								      .born = audit->time };
+	}
+	if (op->kind == COW_OP_MPROTECT)
+		warn_pinned(audit, op);
+	return 0;
+}
+
+static void on_after(void *ctx, const struct cow_op *op)
+{
+	struct cow_audit *audit = ctx;
+
+	/* Linux kills who touches a page that it cannot have; a call gets ENOMEM instead. */
+	if (op->result == -ENOMEM && (op->kind == COW_OP_READ || op->kind == COW_OP_WRITE))
+		finding_add(audit, COW_VERDICT(KILLED), op->process, 0, op->addr,
+			    "a process was killed for want of a page");
+}
+
+int cow_audit_attach(cow_machine *m, cow_audit **out)
+{
+	struct cow_observer observer = { .size = sizeof(observer), .before = on_before,
+					 .after = on_after, .decision = on_decision,
+					 .change = on_change, .truth = on_truth };
+	struct cow_audit *audit;
+	bool failed;
+
+	if (!out)
+		return -EINVAL;
+	*out = NULL;
+	if (!m)
+		return -EINVAL;
+	for (uint32_t i = 0; i < m->observer_count; i++)
+		if (m->observers[i].change == on_change)
+			return machine_fail(m, -EEXIST, "the machine has an audit already");
+	if (m->state.processes)
+		return machine_fail(m, -EBUSY, "an audit must see the first process begin");
+	audit = cow_zalloc_(&m->allocator, sizeof(*audit));
+	if (!audit)
+		return machine_fail(m, -ENOMEM, "no host memory for the audit");
+	audit->machine = m;
+	audit->allocator = m->allocator;
+	audit->bits = m->state.bits[0] < 9 ? m->state.bits[0] : 9;
+	observer.ctx = audit;
+	failed = pool_init(&m->allocator, &audit->frames, sizeof(struct frame_truth), FRAMES_SHIFT,
+			   16) ||
+		 pool_init(&m->allocator, &audit->cells, sizeof(struct shared_cell), CELLS_SHIFT,
+			   4) ||
+		 pool_init(&m->allocator, &audit->records, sizeof(struct record), RECORDS_SHIFT, 4) ||
+		 reserve_processes(audit, 1) || cow_machine_observe(m, &observer);
+	if (failed) {
+		cow_audit_detach(audit);
+		return machine_fail(m, m->observer_count == MACHINE_OBSERVERS ? -ENOSPC : -ENOMEM,
+				    "no room for the audit");
+	}
+	*out = audit;
+	return 0;
+}
+
+void cow_audit_detach(cow_audit *audit)
+{
+	struct cow_allocator allocator;
+
+	if (!audit)
+		return;
+	allocator = audit->allocator;
+	machine_unobserve(audit->machine, audit);
+	cells_fini(audit);
+	for (size_t slot = 0; slot < audit->ref_room; slot++)
+		cow_release_(&allocator, audit->refs[slot].records,
+			     audit->refs[slot].pages * sizeof(uint32_t));
+	cow_release_(&allocator, audit->refs, audit->ref_room * sizeof(*audit->refs));
+	cow_release_(&allocator, audit->processes,
+		     audit->process_room * sizeof(*audit->processes));
+	cow_release_(&allocator, audit->objects, audit->object_room * sizeof(*audit->objects));
+	pool_fini(&allocator, &audit->frames);
+	pool_fini(&allocator, &audit->cells);
+	pool_fini(&allocator, &audit->records);
+	cow_release_(&allocator, audit, sizeof(*audit));
+}
+
+unsigned cow_audit_verdict(const cow_audit *audit)
+{
+	return audit->verdict;
+}
+
+size_t cow_audit_findings(const cow_audit *audit)
+{
+	return audit->finding_count;
+}
+
+const struct cow_finding *cow_audit_finding(const cow_audit *audit, size_t index)
+{
+	return index < audit->finding_count ? &audit->findings[index] : NULL;
+}
+
+uint64_t cow_audit_memory(const cow_audit *audit)
+{
+	return sizeof(*audit) + audit->leaf_memory + pool_memory(&audit->frames) +
+	       pool_memory(&audit->cells) + pool_memory(&audit->records) +
+	       audit->bucket_count * sizeof(*audit->buckets) +
+	       audit->process_room * sizeof(*audit->processes) +
+	       audit->object_room * sizeof(*audit->objects) +
+	       audit->ref_room * sizeof(*audit->refs);
+}

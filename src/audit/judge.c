@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The judge: from what was read and what should have been, to a word.
+ */
+#include "audit/truth.h"
+
+#include <stdio.h>
+
+void finding_add(struct cow_audit *audit, unsigned verdict, uint32_t process, uint32_t writer,
+		 uint64_t addr, const char *sentence)
+{
+	struct cow_finding *finding;
+
+	audit->verdict |= verdict;
+	/* The first ones are kept, and the first of each word. */
+	if (audit->finding_count >= FINDINGS && (!verdict || (audit->kept & verdict)))
+		return;
+	audit->kept |= verdict;
+	finding = &audit->findings[audit->finding_count++];
+	finding->verdict = verdict;
+	finding->process = process;
+	finding->writer = writer;
+	finding->addr = addr;
+	finding->op = audit->op;
+	snprintf(finding->sentence, sizeof(finding->sentence), "%s", sentence);
+}
+
+/*
+ * True if the write lies in the common past of its writer and the observer: the writer is the
+ * observer, or an ancestor of it that wrote before the two were separated by fork.
+ */
+static bool before_separation(const struct cow_audit *audit, uint64_t stamp, uint32_t observer)
+{
+	uint32_t writer = stamp_process(stamp);
+	uint64_t separated = UINT64_MAX;
+
+	for (uint32_t at = observer; at; at = audit->processes[at].parent) {
+		if (at == writer)
+			return stamp_time(stamp) <= separated;
+		separated = audit->processes[at].born;
+	}
+	return !writer; /* a page of zeroes is nobody's secret */
+}
+
+static unsigned word_for(const struct cow_audit *audit, uint32_t process, uint64_t expected,
+			 uint64_t seen, const struct record *record)
+{
+	if ((expected | seen) & STAMP_BY_GET)
+		return COW_VERDICT(STALE_GET);
+	if (expected != seen && !before_separation(audit, seen, process))
+		return COW_VERDICT(LEAK);
+	if (record && record->stale)
+		return record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET);
+	/* A write through a pin that the page never saw: the pin and the page have parted. */
+	if (expected != seen && (expected & STAMP_BY_PIN))
+		return COW_VERDICT(STALE_PIN);
+	return COW_VERDICT(CORRUPTION);
+}
+
+void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, const struct cell *cell,
+		uint32_t frame, uint64_t value, uint32_t index)
+{
+	uint64_t expected = cell ? cell->stamp : 0;
+	uint64_t should = cell ? cell->value : 0;
+	uint64_t seen = frame_truth(audit, frame)->stamp;
+	char sentence[200];
+
+	if (expected == seen && should == value)
+		return;
+	snprintf(sentence, sizeof(sentence), "%s0x%llx, which %s, in place of 0x%llx",
+		 index ? "a reference saw " : "a process saw ", (unsigned long long)value,
+		 !seen ? "nobody wrote"
+		 : stamp_process(seen) == process
+			 ? "is not its last write"
+			 : "another process wrote",
+		 (unsigned long long)should);
+	finding_add(audit,
+		    word_for(audit, process, expected, seen, index ? record_at(audit, index) : NULL),
+		    process, stamp_process(seen), addr, sentence);
+}
+
+bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_t page)
+{
+	const struct frame_truth *truth = frame_truth(audit, frame);
+	const struct cell *cell;
+
+	if (truth->maps > 1)
+		return false;
+	if (!truth->refs)
+		return true;
+	cell = cell_find(audit, space, page);
+	for (uint32_t at = truth->refs; at; at = record_at(audit, at)->next_of_frame)
+		if (!cell || !(cell->stamp & STAMP_INDIRECT) ||
+		    record_at(audit, at)->cell != cell->value)
+			return false;
+	return true;
+}
+
+bool judge_pinned(const struct cow_audit *audit, uint32_t frame)
+{
+	for (uint32_t at = frame_truth(audit, frame)->refs; at;
+	     at = record_at(audit, at)->next_of_frame)
+		if (record_at(audit, at)->flags & COW_GUP_PIN)
+			return true;
+	return false;
+}

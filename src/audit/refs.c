@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * References: each page of each is a record on two lists, that of its frame and that of its cell.
+ */
+#include "audit/truth.h"
+
+#include <stdio.h>
+
+int refs_reserve(struct cow_audit *audit, uint32_t slot, uint64_t pages)
+{
+	struct ref_truth *ref;
+
+	if (array_grow(&audit->allocator, (void **)&audit->refs, &audit->ref_room, (size_t)slot + 1,
+		       sizeof(*audit->refs)) ||
+	    pool_reserve(&audit->allocator, &audit->cells, pages) ||
+	    pool_reserve(&audit->allocator, &audit->records, pages))
+		return -ENOMEM;
+	ref = &audit->refs[slot];
+	if (ref->pages < pages) {
+		uint32_t *records = cow_zalloc_(&audit->allocator, pages * sizeof(*records));
+
+		if (!records)
+			return -ENOMEM;
+		cow_release_(&audit->allocator, ref->records, ref->pages * sizeof(*records));
+		ref->records = records;
+		ref->pages = pages;
+	}
+	return 0;
+}
+
+/* The shared cell of a page, made of its cell if there is none yet. */
+static uint32_t share_cell(struct cow_audit *audit, uint64_t space, uint64_t page)
+{
+	struct cell *cell = cell_make(audit, space, page);
+	struct shared_cell *shared;
+	uint32_t index;
+
+	if (cell->stamp & STAMP_INDIRECT)
+		return (uint32_t)cell->value;
+	index = pool_take(&audit->cells);
+	shared = shared_at(audit, index);
+	shared->value = cell->value;
+	shared->stamp = cell->stamp;
+	shared->space = space;
+	shared->page = page;
+	shared->attached = true;
+	*cell = (struct cell){ index, STAMP_INDIRECT };
+	audit->last->indirect++;
+	return index;
+}
+
+void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t space,
+	     uint64_t page)
+{
+	uint32_t frame = change->frames[0];
+	uint32_t index = pool_take(&audit->records);
+	struct record *record = record_at(audit, index);
+	uint32_t cell = share_cell(audit, space, page);
+	struct shared_cell *shared = shared_at(audit, cell);
+
+	*record = (struct record){ .next_of_frame = frame_truth(audit, frame)->refs,
+				   .next_of_cell = shared->refs, .frame = frame, .cell = cell,
+				   .process = change->process, .flags = change->flags };
+	/* A read-only pin of the zero page without FOLL_LONGTERM is promised nothing. */
+	record->promised = (change->flags & COW_GUP_PIN) &&
+			   (frame || (change->flags & (COW_GUP_WRITE | COW_GUP_LONGTERM)));
+	frame_truth(audit, frame)->refs = index;
+	shared->refs = index;
+	shared->count++;
+	audit->refs[change->ref].records[change->from] = index;
+	if (change->flags & COW_GUP_PIN)
+		audit->processes[change->process].pins++;
+}
+
+static void fold(struct cow_audit *audit, uint32_t index)
+{
+	struct shared_cell *shared = shared_at(audit, index);
+
+	if (shared->attached) {
+		struct cell *cell = cell_find(audit, shared->space, shared->page);
+
+		*cell = (struct cell){ shared->value, shared->stamp };
+		audit->last->indirect--;
+	}
+	pool_give(&audit->cells, index);
+}
+
+void ref_put(struct cow_audit *audit, const struct cow_change *change)
+{
+	uint32_t index = audit->refs[change->ref].records[change->from];
+	struct record *record = record_at(audit, index);
+	uint32_t *link = &frame_truth(audit, record->frame)->refs;
+	uint32_t cell = record->cell;
+
+	while (*link != index)
+		link = &record_at(audit, *link)->next_of_frame;
+	*link = record->next_of_frame;
+	link = &shared_at(audit, cell)->refs;
+	while (*link != index)
+		link = &record_at(audit, *link)->next_of_cell;
+	*link = record->next_of_cell;
+	if (record->flags & COW_GUP_PIN)
+		audit->processes[record->process].pins--;
+	pool_give(&audit->records, index);
+	if (!--shared_at(audit, cell)->count)
+		fold(audit, cell);
+}
+
+void shared_detach(struct cow_audit *audit, struct cell *cell)
+{
+	shared_at(audit, cell->value)->attached = false;
+	*cell = (struct cell){ 0 };
+}
+
+void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uint64_t addr,
+		   uint32_t frame)
+{
+	for (uint32_t at = shared_at(audit, cell)->refs; at; at = record_at(audit, at)->next_of_cell) {
+		struct record *record = record_at(audit, at);
+		char sentence[160];
+
+		if (record->stale || record->frame == frame || record->process != process)
+			continue;
+		record->stale = true;
+		snprintf(sentence, sizeof(sentence),
+			 "a %s reference holds frame %u, and the page is in frame %u now",
+			 record->flags & COW_GUP_PIN ? "FOLL_PIN" : "FOLL_GET", record->frame, frame);
+		finding_add(audit,
+			    record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET),
+			    process, 0, addr, sentence);
+	}
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Cells by page: leaves of cells in a hash table, found by space and page group.  Leaves come from
+ * a reserve that is filled before a call changes anything.
+ */
+#include "audit/truth.h"
+
+static size_t leaf_size(const struct cow_audit *audit)
+{
+	return sizeof(struct leafcells) + (sizeof(struct cell) << audit->bits);
+}
+
+static size_t bucket_of(const struct cow_audit *audit, uint64_t space, uint64_t group)
+{
+	uint64_t hash = (space * UINT64_C(0x9e3779b97f4a7c15)) ^ group;
+
+	hash *= UINT64_C(0xd6e8feb86659fd93);
+	return (hash ^ hash >> 32) & (audit->bucket_count - 1);
+}
+
+static struct leafcells **leaves_of(struct cow_audit *audit, uint64_t space)
+{
+	return space & SPACE_OBJECT ? &audit->objects[(uint32_t)space].leaves
+				    : &audit->processes[space].leaves;
+}
+
+static struct leafcells *leaf_lookup(struct cow_audit *audit, uint64_t space, uint64_t group)
+{
+	struct leafcells *leaf = audit->last;
+
+	if (leaf && leaf->space == space && leaf->group == group)
+		return leaf;
+	if (!audit->bucket_count)
+		return NULL;
+	for (leaf = audit->buckets[bucket_of(audit, space, group)]; leaf; leaf = leaf->chained)
+		if (leaf->space == space && leaf->group == group) {
+			audit->last = leaf;
+			break;
+		}
+	return leaf;
+}
+
+struct cell *cell_find(struct cow_audit *audit, uint64_t space, uint64_t page)
+{
+	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
+
+	return leaf ? &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)] : NULL;
+}
+
+/* A leaf from the reserve, put in its place; its cells are as they were left. */
+static struct leafcells *leaf_take(struct cow_audit *audit, uint64_t space, uint64_t group)
+{
+	struct leafcells *leaf = audit->spare;
+	size_t bucket = bucket_of(audit, space, group);
+	struct leafcells **head = leaves_of(audit, space);
+
+	audit->spare = leaf->next;
+	audit->spare_count--;
+	audit->leaf_count++;
+	leaf->space = space;
+	leaf->group = group;
+	leaf->indirect = 0;
+	leaf->chained = audit->buckets[bucket];
+	audit->buckets[bucket] = leaf;
+	leaf->next = *head;
+	*head = leaf;
+	audit->last = leaf;
+	return leaf;
+}
+
+struct cell *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page)
+{
+	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
+
+	if (!leaf) {
+		leaf = leaf_take(audit, space, page >> audit->bits);
+		memset(leaf->cells, 0, sizeof(struct cell) << audit->bits);
+	}
+	return &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)];
+}
+
+static void leaf_free(struct cow_audit *audit, struct leafcells *leaf)
+{
+	struct leafcells **link = &audit->buckets[bucket_of(audit, leaf->space, leaf->group)];
+
+	while (*link != leaf)
+		link = &(*link)->chained;
+	*link = leaf->chained;
+	link = leaves_of(audit, leaf->space);
+	while (*link != leaf)
+		link = &(*link)->next;
+	*link = leaf->next;
+	leaf->next = audit->spare;
+	audit->spare = leaf;
+	audit->spare_count++;
+	audit->leaf_count--;
+	if (audit->last == leaf)
+		audit->last = NULL;
+}
+
+static int buckets_grow(struct cow_audit *audit, size_t leaves)
+{
+	size_t count = audit->bucket_count ? audit->bucket_count : 64;
+	struct leafcells **old = audit->buckets;
+	size_t old_count = audit->bucket_count;
+
+	if (leaves <= audit->bucket_count)
+		return 0;
+	while (count < leaves)
+		count *= 2;
+	audit->buckets = cow_zalloc_(&audit->allocator, count * sizeof(*old));
+	if (!audit->buckets) {
+		audit->buckets = old;
+		return -ENOMEM;
+	}
+	audit->bucket_count = count;
+	for (size_t i = 0; i < old_count; i++)
+		for (struct leafcells *leaf = old[i], *next; leaf; leaf = next) {
+			size_t bucket = bucket_of(audit, leaf->space, leaf->group);
+
+			next = leaf->chained;
+			leaf->chained = audit->buckets[bucket];
+			audit->buckets[bucket] = leaf;
+		}
+	cow_release_(&audit->allocator, old, old_count * sizeof(*old));
+	return 0;
+}
+
+static int leaves_reserve(struct cow_audit *audit, size_t leaves)
+{
+	while (audit->spare_count < leaves) {
+		struct leafcells *leaf = cow_zalloc_(&audit->allocator, leaf_size(audit));
+
+		if (!leaf)
+			return -ENOMEM;
+		leaf->next = audit->spare;
+		audit->spare = leaf;
+		audit->spare_count++;
+		audit->leaf_memory += leaf_size(audit);
+	}
+	return buckets_grow(audit, audit->leaf_count + leaves);
+}
+
+int cells_reserve(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
+{
+	uint64_t last = (page + pages - 1) >> audit->bits;
+	size_t missing = 0;
+
+	for (uint64_t group = page >> audit->bits; group <= last; group++)
+		missing += !leaf_lookup(audit, space, group);
+	return missing ? leaves_reserve(audit, missing) : 0;
+}
+
+int cells_reserve_copy(struct cow_audit *audit, uint64_t space)
+{
+	size_t leaves = 0;
+
+	for (struct leafcells *leaf = *leaves_of(audit, space); leaf; leaf = leaf->next)
+		leaves++;
+	return leaves_reserve(audit, leaves);
+}
+
+static void copy_cells(struct cow_audit *audit, const struct leafcells *from, uint64_t space,
+		       uint64_t first, uint64_t end)
+{
+	uint64_t base = from->group << audit->bits;
+	struct leafcells *to = leaf_lookup(audit, space, from->group);
+
+	if (!to) {
+		to = leaf_take(audit, space, from->group);
+		if (first > base || end < base + (UINT64_C(1) << audit->bits))
+			memset(to->cells, 0, sizeof(struct cell) << audit->bits);
+	}
+	memcpy(&to->cells[first - base], &from->cells[first - base],
+	       (size_t)(end - first) * sizeof(struct cell));
+	if (!from->indirect)
+		return;
+	/* The child's page has the content, but the references are the parent's. */
+	for (uint64_t i = first - base; i < end - base; i++)
+		if (to->cells[i].stamp & STAMP_INDIRECT) {
+			const struct shared_cell *shared = shared_at(audit, to->cells[i].value);
+
+			to->cells[i] = (struct cell){ shared->value, shared->stamp };
+		}
+}
+
+typedef void leaf_fn(struct cow_audit *audit, struct leafcells *leaf, uint64_t space,
+		     uint64_t first, uint64_t end);
+
+/* Calls `visit` with each leaf of a space that has pages in a range, and with those pages. */
+static void each_leaf(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages,
+		      leaf_fn *visit, uint64_t argument)
+{
+	uint64_t size = UINT64_C(1) << audit->bits;
+	uint64_t end = page + pages;
+	struct leafcells *leaf, *next;
+
+	if (pages / size <= 4 * (uint64_t)audit->leaf_count) {
+		while (page < end) {
+			uint64_t behind = (page | (size - 1)) + 1;
+
+			leaf = leaf_lookup(audit, space, page >> audit->bits);
+			if (leaf)
+				visit(audit, leaf, argument, page, behind < end ? behind : end);
+			page = behind;
+		}
+		return;
+	}
+	for (leaf = *leaves_of(audit, space); leaf; leaf = next) {
+		uint64_t low = leaf->group << audit->bits;
+		uint64_t high = low + size;
+
+		next = leaf->next;
+		if (low < page)
+			low = page;
+		if (high > end)
+			high = end;
+		if (low < high)
+			visit(audit, leaf, argument, low, high);
+	}
+}
+
+static void copy_leaf(struct cow_audit *audit, struct leafcells *leaf, uint64_t to,
+		      uint64_t first, uint64_t end)
+{
+	copy_cells(audit, leaf, to, first, end);
+}
+
+void cells_inherit(struct cow_audit *audit, uint32_t from, uint32_t to, uint64_t page,
+		   uint64_t pages)
+{
+	each_leaf(audit, from, page, pages, copy_leaf, to);
+}
+
+static void drop_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t unused,
+		       uint64_t first, uint64_t end)
+{
+	uint64_t base = leaf->group << audit->bits;
+
+	(void)unused;
+	if (leaf->indirect)
+		for (uint64_t i = first - base; i < end - base; i++)
+			if (leaf->cells[i].stamp & STAMP_INDIRECT) {
+				shared_detach(audit, &leaf->cells[i]);
+				leaf->indirect--;
+			}
+	if (end - first == UINT64_C(1) << audit->bits)
+		leaf_free(audit, leaf);
+	else
+		memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(struct cell));
+}
+
+void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
+{
+	each_leaf(audit, space, page, pages, drop_cells, 0);
+}
+
+void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t to,
+		uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++) {
+		struct cell *cell = cell_find(audit, space, from + i);
+		struct cell moved;
+
+		if (!cell || (!cell->stamp && !cell->value))
+			continue;
+		moved = *cell;
+		*cell = (struct cell){ 0 };
+		if (moved.stamp & STAMP_INDIRECT) {
+			leaf_lookup(audit, space, (from + i) >> audit->bits)->indirect--;
+			shared_at(audit, moved.value)->page = to + i;
+		}
+		*cell_make(audit, space, to + i) = moved;
+		if (moved.stamp & STAMP_INDIRECT)
+			leaf_lookup(audit, space, (to + i) >> audit->bits)->indirect++;
+	}
+}
+
+void cells_fini(struct cow_audit *audit)
+{
+	for (size_t i = 0; i < audit->bucket_count; i++)
+		for (struct leafcells *leaf = audit->buckets[i], *next; leaf; leaf = next) {
+			next = leaf->chained;
+			cow_release_(&audit->allocator, leaf, leaf_size(audit));
+		}
+	for (struct leafcells *leaf = audit->spare, *next; leaf; leaf = next) {
+		next = leaf->next;
+		cow_release_(&audit->allocator, leaf, leaf_size(audit));
+	}
+	cow_release_(&audit->allocator, audit->buckets,
+		     audit->bucket_count * sizeof(*audit->buckets));
+}

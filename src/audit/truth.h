@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is true, kept beside the machine and by other means.
+ *
+ * A *cell* says what one page of one process must hold: a value, and the stamp of the write that
+ * put it there.  fork copies cells.  A *frame truth* says which write the content of a frame comes
+ * from, and how many PTEs map it, as told by the changes.  Who reads a page must find, in the frame,
+ * the stamp that stands in the cell.  Stamps are unique, so equal values hide nothing.
+ *
+ * A cell that a reference was taken of becomes a record of its own (`shared cell`), which lives on
+ * when the page is dropped.  No code of policy/ or of kernel/ is used here, and none asks us.
+ */
+#ifndef COWLAB_AUDIT_TRUTH_H
+#define COWLAB_AUDIT_TRUTH_H
+
+#include "machine/machine.h"
+
+#include <errno.h>
+
+/* A stamp: who wrote, when (a count of writes), and by what means. 0: nobody, a page of zeroes. */
+#define STAMP_INDIRECT (UINT64_C(1) << 63) /* of a cell: value is the index of a shared cell */
+#define STAMP_BY_GET   (UINT64_C(1) << 62) /* written through a FOLL_GET reference */
+#define STAMP_BY_PIN   (UINT64_C(1) << 61) /* written through a FOLL_PIN reference */
+enum { STAMP_PROCESS_BITS = 24 };
+
+static inline uint64_t stamp_make(uint64_t time, uint32_t process, uint64_t means)
+{
+	return time << STAMP_PROCESS_BITS | process | means;
+}
+
+static inline uint32_t stamp_process(uint64_t stamp)
+{
+	return (uint32_t)stamp & ((1u << STAMP_PROCESS_BITS) - 1);
+}
+
+static inline uint64_t stamp_time(uint64_t stamp)
+{
+	return (stamp & ~(STAMP_INDIRECT | STAMP_BY_GET | STAMP_BY_PIN)) >> STAMP_PROCESS_BITS;
+}
+
+struct cell {
+	uint64_t value;
+	uint64_t stamp;
+};
+
+/* The cells of a run of pages of one space: a process, or shared memory. */
+struct leafcells {
+	uint64_t space, group;      /* key */
+	struct leafcells *next;     /* of the same space; of the free list */
+	struct leafcells *chained;  /* of the same bucket */
+	uint32_t indirect;          /* cells that are shared cells */
+	uint32_t bits;              /* log2 cells */
+	struct cell cells[];
+};
+
+/* A cell with references to it. */
+struct shared_cell {
+	uint32_t refs;     /* first record; also the link of a free slot */
+	uint32_t count;    /* records */
+	uint64_t value;
+	uint64_t stamp;
+	uint64_t space;    /* where it is attached */
+	uint64_t page;
+	bool attached;     /* false: the page was dropped, the references alone hold it */
+};
+
+/* One page of one reference. */
+struct record {
+	uint32_t next_of_frame; /* also the link of a free slot */
+	uint32_t next_of_cell;
+	uint32_t frame;
+	uint32_t cell;      /* shared cell */
+	uint32_t process;   /* owner */
+	uint32_t flags;     /* COW_GUP_* */
+	bool promised;      /* FOLL_PIN of a page that Linux promises to keep in place */
+	bool stale;         /* page and frame have parted, and that was told */
+};
+
+struct frame_truth {
+	uint64_t stamp;  /* of the write that its content comes from */
+	uint32_t maps;   /* PTEs that map it */
+	uint32_t refs;   /* first record */
+};
+
+struct process_truth {
+	struct leafcells *leaves;
+	uint64_t born;    /* writes before it was forked */
+	uint32_t parent;
+	uint32_t pins;    /* FOLL_PIN records it owns */
+};
+
+/* Pages of one reference, by their number. */
+struct ref_truth {
+	uint32_t *records;
+	uint64_t pages;
+};
+
+enum { FINDINGS = 64, FINDINGS_ROOM = FINDINGS + COW_VERDICT_COUNT + 1 };
+
+struct cow_audit {
+	cow_machine *machine;
+	struct cow_allocator allocator;
+	uint64_t time;  /* writes so far */
+	uint64_t op;    /* calls so far */
+	unsigned verdict;
+
+	struct pool frames;  /* struct frame_truth, by frame */
+	struct pool cells;   /* struct shared_cell */
+	struct pool records; /* struct record */
+	struct process_truth *processes; size_t process_room;
+	struct process_truth *objects;   size_t object_room;
+	struct ref_truth *refs;          size_t ref_room; /* by slot */
+
+	struct leafcells **buckets; size_t bucket_count, leaf_count;
+	struct leafcells *spare;     /* free list */
+	size_t spare_count;
+	struct leafcells *last;      /* found last */
+	uint64_t leaf_memory;
+	uint32_t bits;               /* log2 cells a leaf */
+
+	struct cow_finding findings[FINDINGS_ROOM];
+	size_t finding_count;
+	unsigned kept;               /* words that have a finding */
+};
+
+enum { FRAMES_SHIFT = 12, CELLS_SHIFT = 8, RECORDS_SHIFT = 8 };
+
+static inline struct frame_truth *frame_truth(const struct cow_audit *audit, uint32_t frame)
+{
+	return POOL_AT(&audit->frames, frame, struct frame_truth, FRAMES_SHIFT);
+}
+
+static inline struct shared_cell *shared_at(const struct cow_audit *audit, uint64_t index)
+{
+	return POOL_AT(&audit->cells, (uint32_t)index, struct shared_cell, CELLS_SHIFT);
+}
+
+static inline struct record *record_at(const struct cow_audit *audit, uint32_t index)
+{
+	return POOL_AT(&audit->records, index, struct record, RECORDS_SHIFT);
+}
+
+/* Spaces: a process by its number, shared memory by its number beside a bit. */
+#define SPACE_OBJECT (UINT64_C(1) << 32)
+
+static inline uint64_t space_of(uint32_t process, uint32_t object)
+{
+	return object ? SPACE_OBJECT | object : process;
+}
+
+/* ---- shadow.c ---- */
+
+/* The cell of a page; NULL: never written, so all zero. */
+struct cell *cell_find(struct cow_audit *audit, uint64_t space, uint64_t page);
+/* The same, made from reserved leaves if it is not there. */
+struct cell *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page);
+/* Reserves leaves for `pages` pages of a space.  Returns 0 or -ENOMEM. */
+int cells_reserve(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
+/* How many leaves a space has, and room for as many again. */
+int cells_reserve_copy(struct cow_audit *audit, uint64_t space);
+/* fork: pages of one process also become those of another. */
+void cells_inherit(struct cow_audit *audit, uint32_t from, uint32_t to, uint64_t page,
+		   uint64_t pages);
+/* The pages are given up. */
+void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
+/* mremap */
+void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t to,
+		uint64_t pages);
+void cells_fini(struct cow_audit *audit);
+
+/* ---- refs.c ---- */
+
+int refs_reserve(struct cow_audit *audit, uint32_t slot, uint64_t pages);
+void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t space,
+	     uint64_t page);
+void ref_put(struct cow_audit *audit, const struct cow_change *change);
+/* A shared cell lost its page. */
+void shared_detach(struct cow_audit *audit, struct cell *cell);
+/* A page that references were taken of is now in `frame`: those elsewhere are stale. */
+void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uint64_t addr,
+		   uint32_t frame);
+
+/* ---- judge.c ---- */
+
+/* A CPU of the process, or the reference (record, 0: none), has read `value` from the frame. */
+void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, const struct cell *cell,
+		uint32_t frame, uint64_t value, uint32_t record);
+/* True if nobody but this page, and references taken of it, can reach the frame. */
+bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_t page);
+/* True if a FOLL_PIN reference holds the frame. */
+bool judge_pinned(const struct cow_audit *audit, uint32_t frame);
+/* Keeps a finding; verdict 0 is a warning. */
+void finding_add(struct cow_audit *audit, unsigned verdict, uint32_t process, uint32_t writer,
+		 uint64_t addr, const char *sentence);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The verbs, and what --help says: each on one screen, with an example.
+ */
+#include "cli/cli.h"
+
+#define EXITS                                                                             \
+	"exit: 0 all held, 10 an assertion did not, 1 usage, 2 a file did not parse, 3 the\n" \
+	"system would not let it or it is not modelled yet, 6 a fault of cowlab itself; of\n" \
+	"several, the first of 6 3 2 10.  Every file is tried; nothing of a file that does not\n" \
+	"parse is run.\n"
+
+const char cli_help[] =
+	"usage: cowlab VERB [OPTION]... [OPERAND]...\n"
+	"\n"
+	"A process writes to a private page: may it reuse the page, or must it copy?  cowlab\n"
+	"runs a scenario under every policy that ever answered, and an audit, which knows the\n"
+	"truth, judges.\n"
+	"\n"
+	"  run FILE...      run scenarios, check what they assert, report each run\n"
+	"  matrix FILE...   the same as a table: policy by scenario, with a sum for each policy\n"
+	"  print FILE       print a scenario in its canonical form\n"
+	"  policies [NAME]  list the policies, or print the decision table of one\n"
+	"  help [VERB]      this text, or that of a verb\n"
+	"\n"
+	"  --help           this text, or after a verb that of the verb\n"
+	"  --version        the version\n"
+	"\n"
+	"A FILE of - is standard input.  Results go to standard output, all else to standard\n"
+	"error.\n"
+	"exit: 0 all held, 10 an assertion did not, 1 usage, 2 a file did not parse, 3 the\n"
+	"system would not let it or it is not modelled yet, 5 a bound was reached with no\n"
+	"answer, 6 a fault of cowlab itself\n"
+	"\n"
+	"example: cowlab matrix examples/*.cow\n";
+
+static const char run_help[] =
+	"usage: cowlab run FILE... [--policy LIST] [--format text|json|csv] [--explain]\n"
+	"                  [--geometry NAME] [--no-audit] [--check]\n"
+	"\n"
+	"Runs each scenario under each policy, and reports what came of it.\n"
+	"\n"
+	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one decision of\n"
+	"                   the policy before it; all is every built-in policy; without\n"
+	"                   --policy, those that the file speaks of\n"
+	"  --format FORM    text, json or csv\n"
+	"  --explain        every step, and for each decision what was seen, the answer, its rule\n"
+	"  --geometry NAME  x86-64, x86-64-5, arm64-16k, arm64-64k or tiny\n"
+	"  --no-audit       run without the audit: no verdict\n"
+	"  --check          prove the machine's counts after every event\n"
+	"\n" EXITS
+	"\n"
+	"example: cowlab run examples/*.cow --policy 'exclusive*,page-count,gup=mapcount'\n";
+
+static const char matrix_help[] =
+	"usage: cowlab matrix FILE... [--policy LIST] [--format text|json|csv]\n"
+	"                     [--geometry NAME] [--no-audit] [--check]\n"
+	"\n"
+	"Runs each scenario under each policy.  A cell says what the audit found, how many pages\n"
+	"were copied, and of these how many needlessly; a sum for each policy follows.\n"
+	"\n"
+	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one decision of\n"
+	"                   the policy before it; without --policy, every built-in policy\n"
+	"  --format FORM    text, json or csv (csv: one line a run)\n"
+	"  --geometry NAME  x86-64, x86-64-5, arm64-16k, arm64-64k or tiny\n"
+	"  --no-audit       run without the audit: no verdict\n"
+	"  --check          prove the machine's counts after every event\n"
+	"\n" EXITS
+	"\n"
+	"example: cowlab matrix examples/*.cow --policy 'mapcount*,exclusive'\n";
+
+static const char print_help[] =
+	"usage: cowlab print FILE\n"
+	"\n"
+	"Prints a scenario in its canonical form.  To print what was printed gives the same\n"
+	"bytes.  A FILE of - is standard input.\n"
+	"\n"
+	"exit: 0 printed, 1 usage, 2 the file did not parse, 3 the system would not let it\n"
+	"\n"
+	"example: cowlab print examples/cve-2020-29374.cow\n";
+
+static const char policies_help[] =
+	"usage: cowlab policies [NAME] [--format text|json|csv]\n"
+	"\n"
+	"Without NAME, lists the built-in policies: the kernels that decided so, and a sentence.\n"
+	"With the NAME of one, prints its decision table, computed by calling the policy over all\n"
+	"that it looks at.  A NAME may be a composition; a list or a glob of several lists these.\n"
+	"\n"
+	"  --format FORM    text, json or csv\n"
+	"\n"
+	"exit: 0 printed, 1 usage, 3 the system would not let it\n"
+	"\n"
+	"example: cowlab policies exclusive,gup=mapcount\n";
+
+const struct cli_verb cli_verbs[] = {
+	{ "run", cli_run,
+	  CLI_POLICY | CLI_FORMAT | CLI_EXPLAIN | CLI_GEOMETRY | CLI_NO_AUDIT | CLI_CHECK, 1, -1,
+	  "FILE", run_help },
+	{ "matrix", cli_matrix,
+	  CLI_POLICY | CLI_FORMAT | CLI_GEOMETRY | CLI_NO_AUDIT | CLI_CHECK, 1, -1, "FILE",
+	  matrix_help },
+	{ "print", cli_print, 0, 1, 1, "FILE", print_help },
+	{ "policies", cli_policies, CLI_FORMAT, 0, 1, "NAME", policies_help },
+	{ NULL, NULL, 0, 0, 0, NULL, NULL },
+};

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Asking the policy: fills the view of what this kernel can see, and remembers the last answer,
+ * which a pure policy would only repeat.  Decides nothing itself.
+ */
+#ifndef COWLAB_KERNEL_ASK_H
+#define COWLAB_KERNEL_ASK_H
+
+#include "kernel/kernel.h"
+
+/* What a decision is about. */
+struct question {
+	enum cow_decision_id id;
+	uint32_t mm;
+	uint64_t page;
+	uint32_t frame;
+};
+
+static inline unsigned saturate(uint32_t count, uint32_t most)
+{
+	return count < most ? count : most;
+}
+
+/* The view of a mapped frame, without the request. */
+static inline struct cow_view view_frame(const struct frame *frame)
+{
+	struct cow_view view = {
+		.refcount = saturate(frame->refcount, 16383),
+		.mapcount = saturate(frame->mapcount, 4095),
+		.anon = (frame->flags & FRAME_ANON) != 0,
+		.zero = (frame->flags & FRAME_ZERO) != 0,
+		.in_batch = (frame->flags & FRAME_BATCHED) != 0,
+		.maybe_pinned = frame_maybe_pinned(frame),
+	};
+
+	return view;
+}
+
+static inline struct cow_view view_pte(struct cow_view view, uint64_t pte, bool marker)
+{
+	view.pte_write = (pte & PTE_WRITE) != 0;
+	view.pte_dirty = (pte & PTE_DIRTY) != 0;
+	view.exclusive = marker;
+	return view;
+}
+
+static inline struct cow_view view_vma(struct cow_view view, const struct mm *mm,
+				       const struct vma *vma)
+{
+	view.mm_has_pinned = (mm->flags & MM_HAS_PINNED) != 0;
+	view.vma_write = (vma->flags & VMA_WRITE) != 0;
+	view.vma_cow = !(vma->flags & VMA_SHARED);
+	view.vma_had_write_ref = (vma->flags & VMA_HAD_WRITE_REF) != 0;
+	return view;
+}
+
+static inline uint64_t view_word(struct cow_view view)
+{
+	uint64_t word;
+
+	_Static_assert(sizeof(view) == sizeof(word), "a view is one word");
+	memcpy(&word, &view, sizeof(word));
+	return word;
+}
+
+/* Fills the truth bits, if the policy wants them. */
+struct cow_view view_truth(cow_machine *m, struct question question, struct cow_view view);
+/* Tells observers of a decision over a run of pages. */
+void decision_tell(cow_machine *m, struct question question, struct cow_view view,
+		   const struct cow_rule *rule, uint64_t pages, const uint32_t *frames);
+
+/* The answer to a view, from memory if it is the last one again. */
+static inline const struct cow_rule *answer(cow_machine *m, enum cow_decision_id id,
+					    struct cow_view view)
+{
+	struct memo *memo = &m->memo[id];
+	uint64_t word = view_word(view);
+
+	if (!memo->rule || memo->word != word) {
+		memo->rule = m->policy->decide[id](view);
+		memo->word = word;
+	}
+	return memo->rule;
+}
+
+/* Asks about one page. */
+static inline const struct cow_rule *ask(cow_machine *m, struct question question,
+					 struct cow_view view)
+{
+	const struct cow_rule *rule;
+
+	if (m->policy->flags & COW_POLICY_NEEDS_TRUTH)
+		view = view_truth(m, question, view);
+	rule = answer(m, question.id, view);
+	machine_count(m, COW_COUNT_PAGE_LOCKS, rule->locks);
+	if (m->observer_count)
+		decision_tell(m, question, view, rule, 1, &question.frame);
+	return rule;
+}
+
+#endif

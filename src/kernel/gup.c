@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * References: get_user_pages and pin_user_pages, slow and fast, what is behind them, and the
+ * FOLL_FORCE write.  After mm/gup.c: __get_user_pages, follow_page_pte, gup_pte_range,
+ * faultin_page, try_grab_page.  A reference outlives its mapping and its process.
+ */
+#include "kernel/ask.h"
+
+enum { ROUNDS = 8 }; /* a policy that never takes is refused after as many tries */
+
+struct gup {
+	uint32_t mm;
+	unsigned flags;  /* COW_GUP_* */
+	bool cow_broken; /* FOLL_COW: a write fault has been through do_wp_page */
+	struct fault at;
+};
+
+static struct cow_view gup_view(cow_machine *m, const struct gup *gup, bool fast, bool force)
+{
+	uint64_t pte = gup->at.leaf.table ? gup->at.leaf.ptes[gup->at.slot] : 0;
+	const struct frame *frame = frame_at(m, pte_frame(pte));
+	struct cow_view view = { 0 };
+
+	if (pte) {
+		view = view_frame(frame);
+		view = view_pte(view, pte, frame->flags & FRAME_ANON &&
+						marker_get(m, &gup->at.leaf, gup->at.slot, frame));
+	}
+	if (!fast)
+		view = view_vma(view, mm_at(m, gup->mm), vma_at(m, gup->at.vma));
+	view.req_write = force || (gup->flags & COW_GUP_WRITE);
+	view.req_pin = (gup->flags & COW_GUP_PIN) != 0;
+	view.req_longterm = (gup->flags & COW_GUP_LONGTERM) != 0;
+	view.req_fast = fast;
+	view.req_cow_broken = gup->cow_broken;
+	return view;
+}
+
+static uint64_t gup_pte(cow_machine *m, struct gup *gup)
+{
+	gup->at.slot = leaf_slot(m, gup->at.page);
+	if (!leaf_of(m, gup->mm, gup->at.page, &gup->at.leaf)) {
+		gup->at.leaf.table = 0;
+		return 0;
+	}
+	return gup->at.leaf.ptes[gup->at.slot];
+}
+
+static struct question gup_question(const struct gup *gup, enum cow_decision_id id, uint64_t pte)
+{
+	return (struct question){ id, gup->mm, gup->at.page, pte_frame(pte) };
+}
+
+/* gup_pte_range: knows the PTE and the page, nothing else.  True: the page may be taken. */
+static bool gup_fast(cow_machine *m, struct gup *gup)
+{
+	uint64_t pte = gup_pte(m, gup);
+
+	if (!(pte & PTE_PRESENT) || (pte & PTE_PROTNONE) ||
+	    ((gup->flags & COW_GUP_WRITE) && !(pte & PTE_WRITE)))
+		return false;
+	return ask(m, gup_question(gup, COW_DECIDE_GUP, pte), gup_view(m, gup, true, false))
+		       ->action == COW_ACT_TAKE;
+}
+
+/* faultin_page; returns COW_OUT_OOM, or the outcome, the gravest so far being kept. */
+static enum cow_outcome gup_fault(cow_machine *m, struct gup *gup, unsigned flags,
+				  enum cow_outcome before)
+{
+	enum cow_outcome outcome;
+
+	gup->at.flags = flags;
+	outcome = fault_handle(m, &gup->at);
+	if (gup->at.wp && (flags & FAULT_WRITE))
+		gup->cow_broken = true;
+	if (outcome == COW_OUT_OOM || before == COW_OUT_HIT)
+		return outcome;
+	/* What a reference came to is the copy, if one was made; else what happened first. */
+	return outcome == COW_OUT_COPY || outcome == COW_OUT_UNSHARE ? outcome : before;
+}
+
+/* __get_user_pages for one page: faults until the policy lets it be taken. */
+static enum cow_outcome gup_page(cow_machine *m, struct gup *gup)
+{
+	bool write = gup->flags & COW_GUP_WRITE;
+	enum cow_outcome outcome = COW_OUT_HIT;
+
+	gup->cow_broken = false;
+	if ((gup->flags & COW_GUP_FAST) && gup_fast(m, gup))
+		return outcome;
+	for (int round = 0; round < ROUNDS && outcome != COW_OUT_OOM; round++) {
+		uint64_t pte = gup_pte(m, gup);
+		struct cow_view view = gup_view(m, gup, false, false);
+
+		if (write && !(pte & PTE_WRITE)) {
+			outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
+			continue;
+		}
+		if (!pte) {
+			/* v5.8: should_force_cow_break looks at the VMA alone, so it is asked before
+			 * there is a page. */
+			bool force = m->policy->decide[COW_DECIDE_GUP](view)->action == COW_ACT_BREAK;
+
+			outcome = gup_fault(m, gup, force ? FAULT_WRITE : 0, outcome);
+			continue;
+		}
+		switch (ask(m, gup_question(gup, COW_DECIDE_GUP, pte), view)->action) {
+		case COW_ACT_BREAK:
+			outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
+			break;
+		case COW_ACT_UNSHARE:
+			outcome = gup_fault(m, gup, FAULT_UNSHARE, outcome);
+			break;
+		case COW_ACT_REFUSE:
+			return COW_OUT_SEGV;
+		default:
+			return outcome;
+		}
+	}
+	return outcome == COW_OUT_OOM ? outcome : COW_OUT_SEGV;
+}
+
+/* check_vma_flags */
+static bool gup_allowed(cow_machine *m, struct gup *gup)
+{
+	gup->at.vma = vma_covering(m, gup->mm, gup->at.page);
+	return gup->at.vma && (vma_at(m, gup->at.vma)->flags &
+			       (gup->flags & COW_GUP_WRITE ? VMA_WRITE : VMA_READ));
+}
+
+/* try_grab_page */
+static bool grab(cow_machine *m, uint32_t index, unsigned flags, uint32_t times)
+{
+	struct frame *frame = frame_at(m, index);
+	uint64_t more = flags & COW_GUP_PIN ? (uint64_t)times * PIN_BIAS : times;
+
+	if ((flags & COW_GUP_PIN) && (frame->flags & FRAME_ZERO))
+		return true; /* the zero page needs no pin */
+	if (frame->refcount + more > REFCOUNT_LIMIT)
+		return false;
+	frame->refcount += (uint32_t)more;
+	machine_count(m, COW_COUNT_ATOMICS, times);
+	return true;
+}
+
+static void ungrab(cow_machine *m, uint32_t index, unsigned flags, uint32_t times)
+{
+	if ((flags & COW_GUP_PIN) && (frame_at(m, index)->flags & FRAME_ZERO))
+		return;
+	machine_count(m, COW_COUNT_ATOMICS, times - 1);
+	frame_put(m, index, flags & COW_GUP_PIN ? times * PIN_BIAS : times);
+}
+
+static void ref_tell(cow_machine *m, enum cow_change_kind kind, uint32_t slot, uint32_t mm,
+		     uint64_t addr, uint64_t page, uint32_t frame, uint64_t value)
+{
+	const struct ref *ref = ref_at(m, slot);
+	const struct frame *held = frame_at(m, frame);
+
+	if (m->observer_count)
+		change_tell(m, &(struct cow_change){
+				       .kind = kind, .mm = mm, .process = ref->process,
+				       .addr = addr, .pages = 1, .frames = &frame, .value = value,
+				       .from = page, .ref = slot, .flags = ref->flags,
+				       .object = held->flags & FRAME_SHARED
+							 ? object_at(m, held->owner)->number
+							 : 0,
+				       .index = frame_body(m, frame)->index,
+				       .times = ref->times });
+}
+
+/* Drops the first `pages` references of a ref, and the ref itself. */
+static void ref_drop(cow_machine *m, uint32_t slot, uint64_t pages)
+{
+	struct ref *ref = ref_at(m, slot);
+	uint64_t page = 0;
+
+	for (uint32_t at = ref->first; at;) {
+		struct link link = *link_at(m, at);
+
+		if (page < pages) {
+			ref_tell(m, COW_CHANGE_PUT, slot, 0, 0, page, link.frame, 0);
+			ungrab(m, link.frame, ref->flags, ref->times);
+			if (ref->flags & COW_GUP_PIN)
+				machine_count(m, COW_COUNT_PINS_RELEASED, ref->times);
+		}
+		pool_give(&m->pools[POOL_LINK], at);
+		at = link.next;
+		page++;
+	}
+	pool_give(&m->pools[POOL_REF], slot);
+}
+
+static int gup_range(cow_machine *m, struct gup *gup, uint64_t first, uint64_t pages,
+		     uint32_t slot, struct cow_result *result)
+{
+	struct ref *ref = ref_at(m, slot);
+	uint32_t *tail = &ref->first;
+	enum cow_outcome outcome = COW_OUT_HIT;
+
+	for (gup->at.page = first; gup->at.page < first + pages; gup->at.page++) {
+		uint32_t frame, link;
+
+		if (!gup_allowed(m, gup))
+			return machine_fail(m, -EFAULT, "no reference is possible at 0x%llx",
+					    (unsigned long long)(gup->at.page << m->state.page_shift));
+		if (gup->flags & COW_GUP_WRITE)
+			vma_at(m, gup->at.vma)->flags |= VMA_HAD_WRITE_REF;
+		outcome = gup_page(m, gup);
+		if (outcome == COW_OUT_OOM || outcome == COW_OUT_SEGV) {
+			result->outcome = outcome;
+			return machine_fail(m, outcome == COW_OUT_OOM ? -ENOMEM : -EFAULT,
+					    "no reference could be taken at 0x%llx",
+					    (unsigned long long)(gup->at.page << m->state.page_shift));
+		}
+		frame = pte_frame(gup->at.leaf.ptes[gup->at.slot]);
+		if (!grab(m, frame, gup->flags, ref->times))
+			return machine_fail(m, -ENOMEM, "the reference count would overflow");
+		if (gup->flags & COW_GUP_WRITE)
+			gup->at.leaf.ptes[gup->at.slot] |= PTE_DIRTY;
+		if (gup->flags & COW_GUP_PIN)
+			machine_count(m, COW_COUNT_PINS_ACQUIRED, ref->times);
+		link = pool_take(&m->pools[POOL_LINK]);
+		link_at(m, link)->frame = frame;
+		*tail = link;
+		tail = &link_at(m, link)->next;
+		result_add(result, outcome);
+		result->done++;
+		ref_tell(m, COW_CHANGE_GET, slot, gup->mm, gup->at.page << m->state.page_shift,
+			 gup->at.page - first, frame, 0);
+	}
+	return 0;
+}
+
+int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsigned flags,
+	    uint32_t times, struct cow_result *result, cow_ref *out)
+{
+	struct cow_result unwanted;
+	struct gup gup = { .flags = flags };
+	struct cow_op op;
+	struct ref *ref;
+	uint64_t first;
+	uint32_t slot;
+	int error = mm_resolve(m, handle, &gup.mm);
+
+	if (!result)
+		result = &unwanted;
+	result_clear(result);
+	if (!error && (!out || (flags & ~15u) ||
+		       ((flags & COW_GUP_LONGTERM) && !(flags & COW_GUP_PIN))))
+		error = machine_fail(m, -EINVAL, "FOLL_LONGTERM needs FOLL_PIN");
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error)
+		error = fault_reserve(m, gup.mm, first, first + pages, true, 1);
+	if (!error)
+		error = machine_reserve(m, POOL_REF, 1);
+	if (!error)
+		error = machine_reserve(m, POOL_LINK, pages + m->state.lru_batch + 2);
+	if (error)
+		return error;
+	gup.at.mm = gup.mm;
+	slot = m->pools[POOL_REF].free ? m->pools[POOL_REF].free : m->pools[POOL_REF].used;
+	op = op_make(m, COW_OP_GUP, gup.mm, addr, pages);
+	op.flags = flags;
+	op.ref = slot;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	if (flags & COW_GUP_PIN)
+		mm_at(m, gup.mm)->flags |= MM_HAS_PINNED;
+	slot = pool_take(&m->pools[POOL_REF]);
+	ref = ref_at(m, slot);
+	ref->flags = flags;
+	ref->times = times ? times : 1;
+	ref->pages = pages;
+	ref->process = mm_at(m, gup.mm)->number;
+	ref->number = ++m->state.references;
+	error = gup_range(m, &gup, first, pages, slot, result);
+	if (error)
+		ref_drop(m, slot, result->done);
+	else
+		*out = (cow_ref){ m->identity, slot, ref->number };
+	return op_end(m, &op, error);
+}
+
+static struct cow_op ref_op(const cow_machine *m, enum cow_op_kind kind, uint32_t slot)
+{
+	return (struct cow_op){ .kind = kind, .mm = COW_NONE, .process = ref_at(m, slot)->process,
+				.pages = ref_at(m, slot)->pages, .ref = slot };
+}
+
+int cow_ref_peek(cow_machine *m, cow_ref handle, const uint64_t *expect,
+		 struct cow_result *result)
+{
+	struct cow_result unwanted;
+	struct cow_op op;
+	uint32_t slot;
+	int error = ref_resolve(m, handle, &slot);
+
+	if (!result)
+		result = &unwanted;
+	result_clear(result);
+	if (error)
+		return error;
+	op = ref_op(m, COW_OP_PEEK, slot);
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	for (uint32_t at = ref_at(m, slot)->first; at; at = link_at(m, at)->next) {
+		uint32_t frame = link_at(m, at)->frame;
+
+		result->value = frame_body(m, frame)->value;
+		if (expect && result->value != *expect && !result->mismatch) {
+			result->mismatch = true;
+			result->bad_page = result->done;
+			result->bad_value = result->value;
+		}
+		ref_tell(m, COW_CHANGE_PEEK, slot, 0, 0, result->done, frame, result->value);
+		result_add(result, COW_OUT_HIT);
+		result->done++;
+	}
+	return op_end(m, &op, 0);
+}
+
+int cow_ref_poke(cow_machine *m, cow_ref handle, uint64_t value)
+{
+	struct cow_op op;
+	uint64_t page = 0;
+	uint32_t slot;
+	int error = ref_resolve(m, handle, &slot);
+
+	if (error)
+		return error;
+	if (!(ref_at(m, slot)->flags & COW_GUP_WRITE))
+		return machine_fail(m, -EBADF, "the reference was not taken for writing");
+	op = ref_op(m, COW_OP_POKE, slot);
+	op.value = value;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	for (uint32_t at = ref_at(m, slot)->first; at; at = link_at(m, at)->next, page++) {
+		uint32_t frame = link_at(m, at)->frame;
+
+		frame_body(m, frame)->value = value;
+		ref_tell(m, COW_CHANGE_POKE, slot, 0, 0, page, frame, value);
+	}
+	return op_end(m, &op, 0);
+}
+
+int cow_ref_release(cow_machine *m, cow_ref handle)
+{
+	struct cow_op op;
+	uint32_t slot;
+	int error = ref_resolve(m, handle, &slot);
+
+	if (error)
+		return error;
+	op = ref_op(m, COW_OP_RELEASE, slot);
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	ref_drop(m, slot, ref_at(m, slot)->pages);
+	return op_end(m, &op, 0);
+}
+
+/* __access_remote_vm with FOLL_FORCE: write faults until can_follow_write_pte lets it through. */
+static enum cow_outcome force_page(cow_machine *m, struct gup *gup)
+{
+	enum cow_outcome outcome = COW_OUT_HIT;
+
+	for (int round = 0; round < ROUNDS && outcome != COW_OUT_OOM; round++) {
+		uint64_t pte = gup_pte(m, gup);
+
+		if (pte & PTE_WRITE)
+			return outcome;
+		/* A writable VMA is written through an ordinary fault, FOLL_FORCE or not. */
+		if (pte && !(pte & PTE_SPECIAL) &&
+		    !(vma_at(m, gup->at.vma)->flags & VMA_WRITE) &&
+		    ask(m, gup_question(gup, COW_DECIDE_FORCE, pte), gup_view(m, gup, false, true))
+				    ->action == COW_ACT_TAKE)
+			return outcome;
+		outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
+	}
+	return outcome == COW_OUT_OOM ? outcome : COW_OUT_SEGV;
+}
+
+int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value,
+		    enum cow_outcome *outcome)
+{
+	struct gup gup = { .flags = COW_GUP_WRITE };
+	enum cow_outcome came_to = COW_OUT_NONE;
+	struct cow_op op;
+	const struct vma *vma;
+	uint64_t page;
+	uint32_t frame;
+	int error = mm_resolve(m, handle, &gup.mm);
+
+	if (outcome)
+		*outcome = COW_OUT_NONE;
+	if (!error)
+		error = range_check(m, addr, 1, &page);
+	if (!error)
+		error = fault_reserve(m, gup.mm, page, page + 1, true, 2);
+	if (error)
+		return error;
+	gup.at.mm = gup.mm;
+	gup.at.page = page;
+	gup.at.vma = vma_covering(m, gup.mm, page);
+	vma = gup.at.vma ? vma_at(m, gup.at.vma) : NULL;
+	/* check_vma_flags: FOLL_FORCE overrides a missing VM_WRITE of private mappings alone. */
+	if (!vma || (!(vma->flags & VMA_WRITE) && (vma->flags & VMA_SHARED)))
+		return machine_fail(m, -EFAULT, "no forced write is possible at 0x%llx",
+				    (unsigned long long)addr);
+	op = op_make(m, COW_OP_FORCE_WRITE, gup.mm, addr, 1);
+	op.value = value;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	came_to = force_page(m, &gup);
+	if (outcome)
+		*outcome = came_to;
+	if (came_to == COW_OUT_OOM)
+		return op_end(m, &op, machine_fail(m, -ENOMEM, "no frame left at 0x%llx",
+						   (unsigned long long)addr));
+	if (came_to == COW_OUT_SEGV)
+		return op_end(m, &op, machine_fail(m, -EFAULT, "the policy never lets it through"));
+	frame = pte_frame(gup.at.leaf.ptes[gup.at.slot]);
+	frame_body(m, frame)->value = value;
+	note_vma(m, COW_CHANGE_WRITE, gup.at.vma, page, &frame, value);
+	return op_end(m, &op, 0);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Address spaces and their mappings: mm_create, mmap, mremap.
+ */
+#include "kernel/kernel.h"
+
+int cow_mm_create(cow_machine *m, cow_mm *out)
+{
+	struct cow_op op = { .kind = COW_OP_MM_CREATE, .mm = COW_NONE };
+	uint32_t mm;
+	int error = out ? machine_reserve(m, POOL_MM, 1)
+			: machine_fail(m, -EINVAL, "there is nowhere to put the handle");
+
+	if (error)
+		return error;
+	op.process = m->state.processes + 1;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	mm = pool_take(&m->pools[POOL_MM]);
+	mm_at(m, mm)->number = ++m->state.processes;
+	op.mm = mm;
+	*out = (cow_mm){ m->identity, mm, m->state.processes };
+	return op_end(m, &op, 0);
+}
+
+/* True if a VMA lies between the pages. */
+static bool occupied(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
+{
+	uint32_t vma = vma_look(m, mm, first);
+
+	return vma && vma_at(m, vma)->start < end;
+}
+
+int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum cow_prot prot,
+	     unsigned flags)
+{
+	struct cow_op op;
+	struct vma *vma;
+	uint64_t first;
+	uint32_t mm, index;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error && ((unsigned)prot > COW_PROT_RW || (flags & ~(unsigned)COW_MAP_SHARED)))
+		error = machine_fail(m, -EINVAL, "unknown protection or flag");
+	if (!error && occupied(m, mm, first, first + pages))
+		error = machine_fail(m, -EEXIST, "something is mapped at 0x%llx already",
+				     (unsigned long long)addr);
+	if (!error)
+		error = machine_reserve(m, POOL_OBJECT, 1);
+	if (!error)
+		error = vma_reserve(m, mm, first, first + pages, 1);
+	if (error)
+		return error;
+	op = op_make(m, COW_OP_MMAP, mm, addr, pages);
+	op.value = prot;
+	op.flags = flags;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	index = pool_take(&m->pools[POOL_VMA]);
+	vma = vma_at(m, index);
+	vma->start = first;
+	vma->end = first + pages;
+	vma->mm = mm;
+	vma->flags = vma_prot_flags(prot);
+	if (flags & COW_MAP_SHARED) {
+		vma->flags |= VMA_SHARED;
+		vma->object = object_create(m);
+	} else {
+		vma->pgoff = first;
+		if (vma->flags & VMA_WRITE)
+			vma->flags |= VMA_ACCOUNT;
+	}
+	vma_link(m, index);
+	vma_merge(m, index);
+	return op_end(m, &op, 0);
+}
+
+/* move_ptes: entries move unchanged, counts, marker and all. */
+static void move_entries(cow_machine *m, uint32_t index, uint64_t first, uint64_t end, uint64_t to)
+{
+	struct mm *mm = mm_at(m, index);
+	bool side = m->state.marker >= COW_MARKER_ADJACENT;
+	struct leaf from, into;
+
+	for (uint64_t page = first; leaf_next(m, mm->root, &page, end, &from);) {
+		for (; page < end && page < from.first + leaf_entries(m); page++) {
+			uint32_t slot = leaf_slot(m, page);
+			uint64_t target = to + (page - first);
+			bool marker;
+
+			if (!from.ptes[slot])
+				continue;
+			leaf_make(m, &mm->root, target, &into, &mm->tables);
+			pte_fill(m, &into, leaf_slot(m, target), from.ptes[slot]);
+			marker = side && side_marker_get(m, &from, slot);
+			if (marker) {
+				side_marker_put(m, &from, slot, false);
+				side_marker_put(m, &into, leaf_slot(m, target), true);
+			}
+			pte_empty(m, &from, slot);
+		}
+	}
+	tables_prune(m, &mm->root, first, end, &mm->tables);
+	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+}
+
+/* copy_vma: the moved range gets a VMA of its own, on the same anons. */
+static void move_vma(cow_machine *m, uint32_t index, uint64_t to)
+{
+	uint32_t new = pool_take(&m->pools[POOL_VMA]);
+	struct vma *vma = vma_at(m, index);
+	struct vma *copy = vma_at(m, new);
+	uint64_t first = vma->start, end = vma->end;
+
+	*copy = *vma;
+	copy->chain = copy->left = copy->right = 0;
+	copy->start = to;
+	copy->end = to + (end - first);
+	/* A mapping with no page yet takes the offset of its new place, to merge more easily. */
+	if (!vma->object && !vma->anon)
+		copy->pgoff = to;
+	vma_link(m, new);
+	anon_clone(m, new, index);
+	note(m, COW_CHANGE_MOVE, vma->mm, to, end - first, NULL, first << m->state.page_shift);
+	move_entries(m, vma->mm, first, end, to);
+	vma_remove(m, index);
+	vma_merge(m, new);
+}
+
+int cow_mremap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, uint64_t to)
+{
+	uint64_t first, target;
+	struct cow_op op;
+	uint32_t mm, vma;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error)
+		error = range_check(m, to, pages, &target);
+	if (error)
+		return error;
+	if (target < first + pages && first < target + pages)
+		return machine_fail(m, -EINVAL, "the new place overlaps the old one");
+	if (occupied(m, mm, target, target + pages))
+		return machine_fail(m, -EEXIST, "something is mapped at 0x%llx already",
+				    (unsigned long long)to);
+	vma = vma_covering(m, mm, first);
+	if (!vma || vma_at(m, vma)->end < first + pages)
+		return machine_fail(m, -EFAULT, "the range is not within one VMA");
+	error = vma_reserve(m, mm, first, first + pages, 1 + anon_chain_length(m, vma));
+	if (!error)
+		error = tables_reserve(m, mm_at(m, mm)->root, target, target + pages, 0);
+	if (error)
+		return error;
+	op = op_make(m, COW_OP_MREMAP, mm, addr, pages);
+	op.value = to;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	batch_drain(m, mm); /* the old range is unmapped: lru_add_drain */
+	vma_isolate(m, mm, first, first + pages);
+	move_vma(m, vma_covering(m, mm, first), target);
+	return op_end(m, &op, 0);
+}

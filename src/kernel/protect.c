@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mprotect, after mprotect_fixup and change_pte_range.  A private mapping that becomes writable
+ * leaves its PTEs read-only, for a write fault to decide, unless the policy upgrades them at once.
+ */
+#include "kernel/ask.h"
+
+/* can_change_pte_writable, as far as it is not the policy's to say. */
+static bool may_upgrade(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
+{
+	const struct vma *in = vma_at(m, vma);
+	uint64_t pte = leaf->ptes[leaf_slot(m, page)];
+	const struct frame *frame = frame_at(m, pte_frame(pte));
+	struct question question = { COW_DECIDE_PROTECT, in->mm, page, pte_frame(pte) };
+	struct cow_view view;
+
+	if (!(frame->flags & FRAME_ANON))
+		return false;
+	view = view_pte(view_frame(frame), pte, marker_get(m, leaf, leaf_slot(m, page), frame));
+	view = view_vma(view, mm_at(m, in->mm), in);
+	return ask(m, question, view)->action == COW_ACT_WRITABLE;
+}
+
+static void change_entries(cow_machine *m, uint32_t vma)
+{
+	const struct vma *in = vma_at(m, vma);
+	bool write = in->flags & VMA_WRITE;
+	bool shared = in->flags & VMA_SHARED;
+	uint64_t keep = PTE_DIRTY | PTE_YOUNG | PTE_SPECIAL | PTE_MARKER | PTE_PRESENT;
+	bool changed = false;
+	struct leaf leaf;
+
+	for (uint64_t page = in->start; leaf_next(m, mm_at(m, in->mm)->root, &page, in->end, &leaf);) {
+		for (; page < in->end && page < leaf.first + leaf_entries(m); page++) {
+			uint64_t *pte = &leaf.ptes[leaf_slot(m, page)];
+			uint64_t old = *pte;
+
+			if (!old)
+				continue;
+			*pte = (old & (keep | ~UINT64_C(0xffffffff))) |
+			       (in->flags & VMA_READ ? 0 : PTE_PROTNONE) |
+			       (write && shared ? PTE_WRITE : 0);
+			if (write && !shared && may_upgrade(m, vma, &leaf, page)) {
+				*pte |= PTE_WRITE;
+				machine_count(m, COW_COUNT_UPGRADES, 1);
+			}
+			changed |= *pte != old;
+		}
+	}
+	if (changed)
+		machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+}
+
+/* mprotect_fixup for a VMA's part of a range.  Returns the VMA that covers it then. */
+static uint32_t protect_vma(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end,
+			    uint32_t flags)
+{
+	struct vma *in = vma_at(m, vma);
+	uint32_t all = (in->flags & ~(uint32_t)(VMA_READ | VMA_WRITE)) | flags;
+
+	if ((flags & VMA_WRITE) && !(in->flags & VMA_SHARED))
+		all |= VMA_ACCOUNT;
+	else if (!(flags & VMA_WRITE) && !in->anon)
+		all &= ~(uint32_t)VMA_ACCOUNT; /* v6.5+ gives the charge back */
+	if (all == in->flags)
+		return vma;
+	vma = vma_cut(m, vma, first, end);
+	vma_at(m, vma)->flags = all;
+	change_entries(m, vma);
+	return vma_merge(m, vma);
+}
+
+/* do_mprotect_pkey: VMA after VMA, up to the first hole. */
+static int protect_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, uint32_t flags)
+{
+	uint64_t page = first;
+
+	while (page < end) {
+		uint32_t vma = vma_covering(m, mm, page);
+
+		if (!vma)
+			return machine_fail(m, -ENOMEM, "nothing is mapped at 0x%llx",
+					    (unsigned long long)(page << m->state.page_shift));
+		vma = protect_vma(m, vma, page, end, flags);
+		page = vma_at(m, vma)->end;
+	}
+	return 0;
+}
+
+int cow_mprotect(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum cow_prot prot)
+{
+	struct cow_op op;
+	uint64_t first;
+	uint32_t mm;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error && (unsigned)prot > COW_PROT_RW)
+		error = machine_fail(m, -EINVAL, "unknown protection");
+	if (!error)
+		error = vma_reserve(m, mm, first, first + pages, 2);
+	if (error)
+		return error;
+	op = op_make(m, COW_OP_MPROTECT, mm, addr, pages);
+	op.value = prot;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	return op_end(m, &op, protect_range(m, mm, first, first + pages, vma_prot_flags(prot)));
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Giving pages up: zap_page_range, munmap, exit.  References survive, and hold the frames then.
+ */
+#include "kernel/kernel.h"
+
+enum { RUN = 512 };
+
+/* Tells observers which frames a run of PTEs is about to stop mapping. */
+static void zap_tell(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint32_t slot,
+		     uint32_t slots)
+{
+	const struct vma *in = vma_at(m, vma);
+	uint32_t frames[RUN];
+	uint32_t length = 0;
+
+	for (uint32_t i = 0; i <= slots; i++) {
+		uint64_t pte = i < slots ? leaf->ptes[slot + i] : 0;
+
+		if (pte && length < RUN) {
+			frames[length++] = pte_frame(pte);
+			continue;
+		}
+		if (length) {
+			uint64_t page = leaf->first + slot + i - length;
+
+			change_tell(m, &(struct cow_change){
+					       .kind = COW_CHANGE_UNMAP, .mm = in->mm,
+					       .process = mm_at(m, in->mm)->number,
+					       .addr = page << m->state.page_shift,
+					       .pages = length, .frames = frames,
+					       .object = in->object ? object_at(m, in->object)->number
+								    : 0,
+					       .index = in->object ? vma_pgoff(in, page) : 0 });
+			length = 0;
+		}
+		if (pte)
+			frames[length++] = pte_frame(pte);
+	}
+}
+
+/* zap_pte_range: the hot loop of exit and munmap. */
+static uint32_t zap_leaf(cow_machine *m, const struct leaf *leaf, uint32_t slot, uint32_t slots)
+{
+	bool side = m->state.marker >= COW_MARKER_ADJACENT;
+	uint32_t gone = 0;
+
+	for (uint32_t end = slot + slots; slot < end; slot++) {
+		uint64_t pte = leaf->ptes[slot];
+
+		if (!pte)
+			continue;
+		if (side && side_marker_look(m, leaf, slot))
+			side_marker_put(m, leaf, slot, false);
+		leaf->ptes[slot] = 0;
+		gone++;
+		if (!(pte & PTE_SPECIAL))
+			frame_unmap(m, pte_frame(pte));
+	}
+	table_info(m, leaf->table)->used -= gone;
+	return gone;
+}
+
+void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
+{
+	uint32_t index = vma_at(m, vma)->mm;
+	struct mm *mm = mm_at(m, index);
+	uint64_t page = first;
+	uint64_t gone = 0;
+	struct leaf leaf;
+
+	if (!vma_at(m, vma)->object)
+		note(m, COW_CHANGE_DROP, index, first, end - first, NULL, 0);
+	while (leaf_next(m, mm->root, &page, end, &leaf)) {
+		uint32_t slot = leaf_slot(m, page);
+		uint64_t slots = leaf_entries(m) - slot;
+
+		if (slots > end - page)
+			slots = end - page;
+		if (m->observer_count)
+			zap_tell(m, vma, &leaf, slot, (uint32_t)slots);
+		gone += zap_leaf(m, &leaf, slot, (uint32_t)slots);
+		page += slots;
+	}
+	mm->pages -= gone;
+	if (gone)
+		machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+	tables_prune(m, &mm->root, first, end, &mm->tables);
+}
+
+void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
+{
+	uint32_t vma;
+
+	batch_drain(m, mm); /* unmap_region: lru_add_drain */
+	vma_isolate(m, mm, first, end);
+	while ((vma = vma_find(m, mm, first)) && vma_at(m, vma)->start < end) {
+		uint32_t object = vma_at(m, vma)->object;
+
+		zap_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end);
+		vma_remove(m, vma);
+		if (object)
+			object_put(m, object);
+	}
+}
+
+int cow_munmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages)
+{
+	uint64_t first;
+	uint32_t mm;
+	struct cow_op op;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error)
+		error = vma_reserve(m, mm, first, first + pages, 0);
+	if (error)
+		return error;
+	op = op_make(m, COW_OP_MUNMAP, mm, addr, pages);
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	unmap_range(m, mm, first, first + pages);
+	return op_end(m, &op, 0);
+}
+
+void mm_destroy(cow_machine *m, uint32_t mm)
+{
+	unmap_range(m, mm, 0, m->pages);
+	pool_give(&m->pools[POOL_MM], mm);
+	machine_forget(m);
+}
+
+int cow_mm_exit(cow_machine *m, cow_mm handle)
+{
+	struct cow_op op;
+	uint32_t mm;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (error)
+		return error;
+	op = op_make(m, COW_OP_MM_EXIT, mm, 0, m->pages);
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	mm_destroy(m, mm);
+	return op_end(m, &op, 0);
+}

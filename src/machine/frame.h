@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Frames: taking, counting and freeing them.  The counts here are exact; what they mean for
+ * ownership is for a policy to say.
+ */
+#ifndef COWLAB_MACHINE_FRAME_H
+#define COWLAB_MACHINE_FRAME_H
+
+#include "machine/machine.h"
+
+static inline struct frame *frame_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_FRAME], index, struct frame, FRAME_SHIFT);
+}
+
+static inline struct frame_body *frame_body(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_BODY], index, struct frame_body, FRAME_SHIFT);
+}
+
+/* Makes room for `more` frames, as far as the machine has them.  Returns 0 or -ENOMEM. */
+int frame_reserve(cow_machine *m, uint64_t more);
+
+/* Takes a zeroed frame with no reference yet; 0: the machine has no frame left. */
+static inline uint32_t frame_alloc(cow_machine *m)
+{
+	struct pool *pool = &m->pools[POOL_FRAME];
+	uint32_t index = pool->free;
+
+	if (m->state.frames_used == m->state.frames)
+		return 0;
+	if (index) {
+		struct frame *frame = frame_at(m, index);
+
+		pool->free = frame->refcount;
+		frame->refcount = 0;
+	} else {
+		if (pool->used == pool->capacity && frame_reserve(m, 1))
+			return 0;
+		index = pool->used++;
+		m->pools[POOL_BODY].used = pool->used;
+	}
+	pool->live++;
+	m->pools[POOL_BODY].live = pool->live;
+	if (++m->state.frames_used > m->counters[COW_COUNT_PEAK_FRAMES])
+		m->counters[COW_COUNT_PEAK_FRAMES] = m->state.frames_used;
+	return index;
+}
+
+/* Frees a frame that nothing refers to. */
+static inline void frame_free(cow_machine *m, uint32_t index)
+{
+	struct pool *pool = &m->pools[POOL_FRAME];
+	struct frame *frame = frame_at(m, index);
+
+	/* The link of the free list is the slot's first word, as in every pool. */
+	*frame = (struct frame){ .refcount = pool->free };
+	*frame_body(m, index) = (struct frame_body){ 0 };
+	pool->free = index;
+	pool->live--;
+	m->pools[POOL_BODY].live = pool->live;
+	m->state.frames_used--;
+}
+
+/* put_page: drops references, and frees the frame with the last one. */
+static inline void frame_put(cow_machine *m, uint32_t index, uint32_t references)
+{
+	struct frame *frame = frame_at(m, index);
+
+	machine_count(m, COW_COUNT_ATOMICS, 1);
+	frame->refcount -= references;
+	if (!frame->refcount)
+		frame_free(m, index);
+}
+
+/* page_remove_rmap and put_page: one PTE less. */
+static inline void frame_unmap(cow_machine *m, uint32_t index)
+{
+	struct frame *frame = frame_at(m, index);
+
+	machine_count(m, COW_COUNT_ATOMICS, 2);
+	frame->refcount--;
+	if (!--frame->mapcount) {
+		if (!frame->refcount) {
+			frame_free(m, index);
+			return;
+		}
+		if (frame->flags & FRAME_ANON) {
+			/* It lives on for its references alone, and can never be mapped again. */
+			frame->owner = 0;
+			frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
+		}
+	}
+}
+
+static inline bool frame_maybe_pinned(const struct frame *frame)
+{
+	return frame->refcount >= PIN_BIAS;
+}
+
+/* Exact number of FOLL_PIN references, counted over all of them. */
+uint32_t frame_pincount(const cow_machine *m, uint32_t index);
+
+/* Adds a frame to the LRU batch of an mm, which drains when it holds more than it may. */
+void batch_add(cow_machine *m, uint32_t mm, uint32_t frame);
+/* lru_add_drain: drops the references of the batch. */
+void batch_drain(cow_machine *m, uint32_t mm);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The machine as a whole.  `state` and the pools are what is cloned, compared, hashed and saved;
+ * all below them (counters, observers, caches) is not.  Read types.h first, then frame.h, table.h,
+ * vma.h, anon.h; the kernel that moves it is in kernel/.
+ */
+#ifndef COWLAB_MACHINE_MACHINE_H
+#define COWLAB_MACHINE_MACHINE_H
+
+#include "machine/types.h"
+
+/* Pools: id, slot type, log2 slots a chunk.  Tables are special: their size is the geometry's. */
+#define MACHINE_POOLS(X)                                                              \
+	X(FRAME, struct frame, FRAME_SHIFT) X(BODY, struct frame_body, FRAME_SHIFT)       \
+	X(TABLE, uint64_t, 4) X(INFO, struct table_info, 10) X(VMA, struct vma, 10)       \
+	X(ANON, struct anon, 10) X(AVC, struct avc, 10) X(OBJECT, struct object, 8)       \
+	X(MM, struct mm, 8) X(REF, struct ref, 8) X(LINK, struct link, 12)
+
+enum pool_id {
+#define X(id, type, shift) POOL_##id,
+	MACHINE_POOLS(X)
+#undef X
+	POOL_COUNT
+};
+
+/* Scalars that belong to the state.  No padding: it is compared as memory. */
+struct machine_state {
+	uint64_t frames;       /* frames of the machine, the zero page aside */
+	uint64_t frames_used;  /* not free */
+	uint32_t lru_batch;    /* pages a batch holds; 0: off */
+	uint32_t processes;    /* numbers given to processes */
+	uint32_t references;   /* numbers given to references */
+	uint32_t objects;      /* numbers given to objects */
+	uint32_t marker;       /* enum cow_marker: decides the size of a table */
+	uint32_t page_shift;
+	uint32_t levels;
+	uint32_t bits[COW_MAX_LEVELS];
+};
+
+enum { MACHINE_OBSERVERS = 4 };
+
+struct memo {
+	uint64_t word;               /* the last view */
+	const struct cow_rule *rule; /* the answer to it; NULL: none yet */
+};
+
+struct cow_machine {
+	struct machine_state state;
+	struct pool pools[POOL_COUNT];
+
+	/* Derived from the state. */
+	uint64_t pages;                 /* size of an address space */
+	uint32_t shifts[COW_MAX_LEVELS]; /* log2 pages that an entry of a level covers */
+
+	/* Outside what is compared. */
+	const struct cow_policy *policy;
+	struct memo memo[COW_DECISION_COUNT]; /* policies are pure, so the last answer is kept */
+	struct cow_observer observers[MACHINE_OBSERVERS];
+	uint32_t observer_count;
+	uint64_t counters[COW_COUNTER_COUNT];
+	struct cow_error error;
+	uint64_t identity;     /* `owner` of handles; a clone inherits it */
+	struct cow_allocator allocator;
+	struct {
+		uint32_t mm, vma;    /* VMA found last */
+		uint32_t leaf_mm, leaf; /* leaf table found last, and */
+		uint64_t leaf_page;  /* its first page */
+	} cache;
+};
+
+static inline struct mm *mm_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_MM], index, struct mm, 8);
+}
+
+static inline struct ref *ref_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_REF], index, struct ref, 8);
+}
+
+static inline struct link *link_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_LINK], index, struct link, 12);
+}
+
+static inline struct object *object_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_OBJECT], index, struct object, 8);
+}
+
+static inline void machine_count(cow_machine *m, enum cow_counter counter, uint64_t n)
+{
+	m->counters[counter] += n;
+}
+
+/* Makes room in a pool.  Returns 0 or -ENOMEM, with the error record filled. */
+int machine_reserve(cow_machine *m, enum pool_id id, uint64_t more);
+/* Fills the error record and returns its code. */
+/* Takes an observer off again, known by its context. */
+void machine_unobserve(cow_machine *m, const void *ctx);
+int machine_fail(cow_machine *m, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Forgets what was found last: a table or a VMA has changed its place or is gone. */
+static inline void machine_forget(cow_machine *m)
+{
+	m->cache.mm = m->cache.vma = m->cache.leaf_mm = m->cache.leaf = 0;
+}
+
+#endif

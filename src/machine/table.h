@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Page tables: a radix tree of any geometry, and the marker "this mm owns the page outright" in
+ * each of its homes.  A table names no mm, so that mms may share tables one day; the pages of an
+ * object are kept in such a tree too.  A table exists as long as it has an entry.
+ */
+#ifndef COWLAB_MACHINE_TABLE_H
+#define COWLAB_MACHINE_TABLE_H
+
+#include "machine/frame.h"
+
+/* A leaf table, found. */
+struct leaf {
+	uint64_t *ptes;  /* its entries */
+	uint32_t table;  /* its index */
+	uint64_t first;  /* page number of entry 0 */
+};
+
+static inline uint64_t *table_at(const cow_machine *m, uint32_t index)
+{
+	return pool_at(&m->pools[POOL_TABLE], index);
+}
+
+static inline struct table_info *table_info(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_INFO], index, struct table_info, 10);
+}
+
+static inline uint32_t leaf_entries(const cow_machine *m)
+{
+	return 1u << m->state.bits[0];
+}
+
+static inline uint32_t leaf_slot(const cow_machine *m, uint64_t page)
+{
+	return (uint32_t)page & (leaf_entries(m) - 1);
+}
+
+static inline uint32_t pte_frame(uint64_t pte)
+{
+	return (uint32_t)(pte >> 32);
+}
+
+static inline uint64_t pte_make(uint32_t frame, uint64_t flags)
+{
+	return (uint64_t)frame << 32 | flags;
+}
+
+/* Finds the leaf table of a page in the tree at `root`; false: there is none. */
+bool leaf_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *leaf);
+/* Finds the first leaf table at or behind *page and before `end`, and moves *page into it. */
+bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end,
+	       struct leaf *leaf);
+/* Finds the leaf table or makes it, from reserved tables; *tables counts those made. */
+void leaf_make(cow_machine *m, uint32_t *root, uint64_t page, struct leaf *leaf, uint32_t *tables);
+/* The same for an mm, remembering the last one. */
+bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
+void leaf_make_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
+
+/* Tables that leaf_make and marker_set may have to make for pages first to end-1. */
+uint64_t tables_missing(const cow_machine *m, uint32_t root, uint64_t first, uint64_t end);
+/* Reserves them, and `more`.  Returns 0 or -ENOMEM. */
+int tables_reserve(cow_machine *m, uint32_t root, uint64_t first, uint64_t end, uint64_t more);
+/* Frees the tables between first and end that have no entry left. */
+void tables_prune(cow_machine *m, uint32_t *root, uint64_t first, uint64_t end, uint32_t *tables);
+
+/* Fills an empty entry, or empties one; counts how full the table is. */
+static inline void pte_fill(cow_machine *m, const struct leaf *leaf, uint32_t slot, uint64_t pte)
+{
+	leaf->ptes[slot] = pte;
+	table_info(m, leaf->table)->used++;
+}
+
+static inline void pte_empty(cow_machine *m, const struct leaf *leaf, uint32_t slot)
+{
+	leaf->ptes[slot] = 0;
+	table_info(m, leaf->table)->used--;
+}
+
+/* The marker in a table beside the page tables. */
+bool side_marker_get(cow_machine *m, const struct leaf *leaf, uint32_t slot);
+void side_marker_put(cow_machine *m, const struct leaf *leaf, uint32_t slot, bool set);
+/* The same without counting the look-up, for those who look from outside. */
+bool side_marker_look(const cow_machine *m, const struct leaf *leaf, uint32_t slot);
+
+static inline bool marker_get(cow_machine *m, const struct leaf *leaf, uint32_t slot,
+			      const struct frame *frame)
+{
+	switch (m->state.marker) {
+	case COW_MARKER_NONE:
+		return false;
+	case COW_MARKER_FRAME:
+		return frame->flags & FRAME_EXCLUSIVE;
+	case COW_MARKER_PTE:
+		return leaf->ptes[slot] & PTE_MARKER;
+	default:
+		return side_marker_get(m, leaf, slot);
+	}
+}
+
+static inline void marker_put(cow_machine *m, const struct leaf *leaf, uint32_t slot,
+			      struct frame *frame, bool set)
+{
+	switch (m->state.marker) {
+	case COW_MARKER_NONE:
+		break;
+	case COW_MARKER_FRAME:
+		frame->flags = set ? frame->flags | FRAME_EXCLUSIVE
+				   : frame->flags & ~(uint32_t)FRAME_EXCLUSIVE;
+		break;
+	case COW_MARKER_PTE:
+		leaf->ptes[slot] = set ? leaf->ptes[slot] | PTE_MARKER
+				       : leaf->ptes[slot] & ~PTE_MARKER;
+		break;
+	default:
+		side_marker_put(m, leaf, slot, set);
+	}
+}
+
+#endif

@@ -1,0 +1,798 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The built-in policies: each rule as a view and the answer that the kernel gave (from the eras'
+ * sources, not from the code), the registry, composed lists, and decision tables.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <cowlab.h>
+
+#include "policy/domain.h"
+#include "policy/table.h"
+
+static const char *action_text(enum cow_action action)
+{
+	static const char *const names[] = {
+#define X(id, name, what) name,
+		COW_ACTIONS(X)
+#undef X
+	};
+
+	return names[action];
+}
+
+/* ------------------------------------------------------------------ rules */
+
+struct expectation {
+	const char *policies; /* space-separated */
+	enum cow_decision_id id;
+	struct cow_view view;
+	enum cow_action action;
+	int locks; /* -1: any */
+	const char *what;
+};
+
+#define EXPECT(policies, decision, answer, locks, what, ...) \
+	{policies, COW_DECIDE_##decision, {__VA_ARGS__}, COW_ACT_##answer, locks, what}
+
+/* An anonymous page behind a read-only PTE, and a write to it. */
+#define PAGE .anon = 1, .vma_cow = 1, .vma_write = 1
+#define FAULT PAGE, .req_write = 1
+#define SWAPPED .swapcache = 1
+
+#define MAPCOUNT "mapcount mapcount-force-break mapcount-unshare"
+#define COUNT "page-count vma-nocow"
+#define COUNT_5_18 "page-count-5.18 exclusive-5.19 exclusive-6.2 exclusive pte-exclusive"
+#define MARKED "exclusive-5.19 exclusive-6.2 exclusive pte-exclusive always-copy"
+#define LATEST "exclusive pte-exclusive"
+#define BEFORE_6_15 "page-count-5.18 exclusive-5.19 exclusive-6.2"
+#define UNMARKED MAPCOUNT " " COUNT " page-count-5.18 page-count-2.6"
+#define EVERY_KERNEL UNMARKED " " MARKED
+
+static const struct expectation expectations[] = {
+	/* Write faults: counts. */
+	EXPECT(EVERY_KERNEL, WRITE, COPY, -1, "two mappings", FAULT, .refcount = 2, .mapcount = 2),
+	EXPECT(UNMARKED " " COUNT_5_18, WRITE, REUSE, 1, "the last mapping", FAULT, .refcount = 1,
+	       .mapcount = 1),
+	EXPECT("always-copy", WRITE, COPY, 0, "shared once", FAULT, .refcount = 1, .mapcount = 1),
+	EXPECT(MAPCOUNT, WRITE, REUSE, 1, "a reference is ignored (CVE-2020-29374)", FAULT,
+	       .refcount = 2, .mapcount = 1),
+	EXPECT("page-count-2.6", WRITE, COPY, 1, "a reference copies", FAULT, .refcount = 2,
+	       .mapcount = 1),
+	EXPECT(COUNT, WRITE, COPY, 0, "a reference copies", FAULT, .refcount = 2, .mapcount = 1),
+	EXPECT(COUNT_5_18, WRITE, COPY, 0, "a reference copies", FAULT, .refcount = 2, .mapcount = 1),
+	EXPECT(MARKED, WRITE, REUSE, 0, "exclusive, whatever the count", FAULT, .refcount = 1025,
+	       .mapcount = 1, .exclusive = 1, .maybe_pinned = 1),
+	EXPECT(COUNT " page-count-5.18 page-count-2.6", WRITE, COPY, -1, "one's own pin is lost (A6)",
+	       FAULT, .refcount = 1025, .mapcount = 1, .maybe_pinned = 1),
+	EXPECT(MARKED, WRITE, REUSE, 0, "unshare of an exclusive page", PAGE, .req_unshare = 1,
+	       .refcount = 2, .mapcount = 1, .exclusive = 1),
+	EXPECT(COUNT_5_18, WRITE, COPY, 0, "unshare of a shared page", PAGE, .req_unshare = 1,
+	       .refcount = 2, .mapcount = 2),
+	EXPECT("mapcount-unshare", WRITE, COPY, -1, "unshare of a shared page", PAGE,
+	       .req_unshare = 1, .refcount = 2, .mapcount = 2),
+	/* The LRU batch. */
+	EXPECT(MAPCOUNT, WRITE, REUSE, 1, "the batch is ignored", FAULT, .refcount = 2, .mapcount = 1,
+	       .in_batch = 1),
+	EXPECT(COUNT " page-count-2.6", WRITE, COPY, -1, "the batch costs a copy (A15)", FAULT,
+	       .refcount = 2, .mapcount = 1, .in_batch = 1),
+	EXPECT(COUNT_5_18, WRITE, DRAIN_LRU, 0, "drain first", FAULT, .refcount = 2, .mapcount = 1,
+	       .in_batch = 1),
+	EXPECT(COUNT_5_18, WRITE, COPY, 0, "drained, but it was another CPU's", FAULT, .refcount = 2,
+	       .mapcount = 1, .in_batch = 1, .drained = 1),
+	EXPECT(COUNT_5_18, WRITE, REUSE, 1, "drained", FAULT, .refcount = 1, .mapcount = 1,
+	       .drained = 1),
+	EXPECT(COUNT_5_18, WRITE, DRAIN_LRU, 0, "3 references may go", FAULT, .refcount = 3,
+	       .mapcount = 1, .in_batch = 1),
+	EXPECT(COUNT_5_18, WRITE, COPY, 0, "4 references are too many to drain", FAULT, .refcount = 4,
+	       .mapcount = 1, .in_batch = 1),
+	/* KSM. */
+	EXPECT("mapcount mapcount-unshare " COUNT " " COUNT_5_18, WRITE, COPY, 0, "KSM, sole", FAULT,
+	       .ksm = 1, .refcount = 1, .mapcount = 1),
+	EXPECT("mapcount-force-break", WRITE, REUSE, 1, "reuse_ksm_page", FAULT, .ksm = 1,
+	       .refcount = 1, .mapcount = 1),
+	EXPECT("mapcount-force-break", WRITE, COPY, 0, "KSM with a reference", FAULT, .ksm = 1,
+	       .refcount = 2, .mapcount = 1),
+	/* The swap cache. */
+	EXPECT(MAPCOUNT " page-count-2.6 " COUNT_5_18, WRITE, REUSE, 1, "only the swap cache", FAULT,
+	       SWAPPED, .refcount = 2, .mapcount = 1),
+	EXPECT(COUNT, WRITE, COPY, 0, "the swap cache costs a copy", FAULT, SWAPPED, .refcount = 2,
+	       .mapcount = 1),
+	EXPECT(UNMARKED " " COUNT_5_18, WRITE, COPY, -1, "another swap entry", FAULT, SWAPPED,
+	       .refcount = 2, .mapcount = 1, .swapcount = 1),
+	EXPECT(MAPCOUNT " page-count-2.6", WRITE, REUSE, 1, "writeback", FAULT, SWAPPED,
+	       .refcount = 2, .mapcount = 1, .writeback = 1),
+	EXPECT(MAPCOUNT, WRITE, COPY, 1, "stable writes", FAULT, SWAPPED, .refcount = 2,
+	       .mapcount = 1, .writeback = 1, .stable_writes = 1),
+	EXPECT(COUNT_5_18, WRITE, COPY, 1, "writeback keeps the swap cache", FAULT, SWAPPED,
+	       .refcount = 2, .mapcount = 1, .writeback = 1),
+	EXPECT("page-count-2.6 " COUNT_5_18, WRITE, COPY, -1, "swap cache and a reference", FAULT,
+	       SWAPPED, .refcount = 3, .mapcount = 1),
+	/* Large folios: the counts are the folio's. */
+	EXPECT(BEFORE_6_15, WRITE, COPY, 0, "never reused while 4 pages are mapped (A16)", FAULT,
+	       .order = 9, .refcount = 4, .mapcount = 4),
+	EXPECT(LATEST, WRITE, REUSE, 0, "all references are mappings of one mm", FAULT, .order = 9,
+	       .refcount = 4, .mapcount = 4),
+	EXPECT(LATEST, WRITE, COPY, 0, "a reference", FAULT, .order = 9, .refcount = 5, .mapcount = 4),
+	EXPECT(LATEST, WRITE, COPY, 0, "two mms", FAULT, .order = 9, .refcount = 4, .mapcount = 4,
+	       .mm_ids_shared = 1),
+	EXPECT(LATEST, WRITE, COPY, 0, "let go of a folio with one page mapped", FAULT, .order = 9,
+	       .refcount = 1, .mapcount = 1),
+	EXPECT(LATEST, WRITE, REUSE, 1, "the swap cache of 4 pages", FAULT, SWAPPED, .order = 2,
+	       .refcount = 8, .mapcount = 4),
+	EXPECT(LATEST, WRITE, COPY, 1, "the swap cache stays", FAULT, SWAPPED, .order = 2,
+	       .refcount = 8, .mapcount = 4, .writeback = 1),
+	EXPECT(LATEST, WRITE, REUSE, 0, "exclusive", FAULT, .order = 9, .refcount = 5, .mapcount = 4,
+	       .exclusive = 1),
+
+	/* fork */
+	EXPECT("mapcount mapcount-force-break page-count-2.6", FORK, SHARE, 0, "pins are ignored (A7)",
+	       PAGE, .refcount = 1025, .mapcount = 1, .maybe_pinned = 1, .mm_has_pinned = 1),
+	EXPECT(COUNT " page-count-5.18 mapcount-unshare", FORK, EARLY_COPY, 0, "pinned", PAGE,
+	       .refcount = 1025, .mapcount = 1, .maybe_pinned = 1, .mm_has_pinned = 1),
+	EXPECT(MARKED, FORK, EARLY_COPY, 0, "pinned and exclusive", PAGE, .refcount = 1025,
+	       .mapcount = 1, .maybe_pinned = 1, .mm_has_pinned = 1, .exclusive = 1),
+	EXPECT(MARKED, FORK, SHARE, 0, "a false positive on a shared page (A17)", PAGE,
+	       .refcount = 1030, .mapcount = 2, .maybe_pinned = 1, .mm_has_pinned = 1),
+	EXPECT(EVERY_KERNEL, FORK, SHARE, 0, "this mm never pinned", PAGE, .refcount = 1025,
+	       .mapcount = 1, .maybe_pinned = 1),
+	EXPECT(EVERY_KERNEL, FORK, SHARE, 0, "too few references", PAGE, .refcount = 1023,
+	       .mapcount = 1, .mm_has_pinned = 1),
+	EXPECT("vma-nocow", FORK, EARLY_COPY, 0, "a write reference once", PAGE, .refcount = 1,
+	       .mapcount = 1, .vma_had_write_ref = 1),
+	EXPECT("page-count exclusive always-copy", FORK, SHARE, 0, "a write reference once", PAGE,
+	       .refcount = 1, .mapcount = 1, .vma_had_write_ref = 1),
+
+	/* References. */
+	EXPECT(EVERY_KERNEL, GUP, TAKE, 0, "write through a writable PTE", PAGE, .pte_write = 1,
+	       .req_write = 1, .req_pin = 1, .exclusive = 1, .refcount = 1, .mapcount = 1),
+	EXPECT("mapcount page-count-2.6 page-count-5.18 " COUNT, GUP, TAKE, 0,
+	       "a read pin of a shared page (A10)", PAGE, .req_pin = 1, .refcount = 2, .mapcount = 2),
+	EXPECT("mapcount-force-break", GUP, BREAK, 0, "a read breaks COW", PAGE, .refcount = 1,
+	       .mapcount = 1),
+	EXPECT("mapcount-force-break", GUP, BREAK, 0, "of the zero page too (A22)", .zero = 1,
+	       .vma_cow = 1, .vma_write = 1, .refcount = 1),
+	EXPECT("mapcount-force-break", GUP, TAKE, 0, "COW is broken, VM_WRITE is missing", .anon = 1,
+	       .vma_cow = 1, .req_cow_broken = 1, .pte_dirty = 1, .refcount = 1, .mapcount = 1),
+	EXPECT("mapcount-force-break", GUP, BREAK, 0, "FOLL_COW and a clean PTE", .anon = 1,
+	       .vma_cow = 1, .req_cow_broken = 1, .refcount = 1, .mapcount = 1),
+	EXPECT("mapcount-force-break", GUP, TAKE, 0, "a shared mapping", .refcount = 2, .mapcount = 1),
+	EXPECT("mapcount-force-break", GUP, REFUSE, 0, "fast wants a writable PTE", .anon = 1,
+	       .req_fast = 1, .refcount = 1, .mapcount = 1),
+	EXPECT("page-count-2.6", GUP, REFUSE, 0, "there is no gup-fast", .anon = 1, .req_fast = 1,
+	       .pte_write = 1, .refcount = 1, .mapcount = 1),
+	EXPECT("mapcount page-count page-count-5.18 " MARKED, GUP, TAKE, 0, "FOLL_GET, fast",
+	       .anon = 1, .req_fast = 1, .refcount = 2, .mapcount = 2),
+	EXPECT("mapcount page-count " MARKED, GUP, REFUSE, 0, "the zero page is special to gup-fast",
+	       .zero = 1, .req_fast = 1, .refcount = 1),
+	EXPECT(MARKED, GUP, TAKE, 0, "FOLL_GET never unshares", PAGE, .refcount = 2, .mapcount = 2),
+	EXPECT(MARKED, GUP, UNSHARE, 0, "a read pin", PAGE, .req_pin = 1, .refcount = 2,
+	       .mapcount = 2),
+	EXPECT(MARKED, GUP, UNSHARE, 0, "a read pin of a page shared once (A11)", PAGE, .req_pin = 1,
+	       .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, GUP, TAKE, 0, "a read pin, exclusive", PAGE, .req_pin = 1, .exclusive = 1,
+	       .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, GUP, REFUSE, 0, "a read pin, fast", .anon = 1, .req_pin = 1, .req_fast = 1,
+	       .refcount = 2, .mapcount = 2),
+	EXPECT(MARKED, GUP, UNSHARE, 0, "a read pin of a KSM page", PAGE, .ksm = 1, .req_pin = 1,
+	       .refcount = 2, .mapcount = 2),
+	EXPECT(MARKED, GUP, TAKE, 0, "a short pin of the zero page", .zero = 1, .vma_cow = 1,
+	       .req_pin = 1, .refcount = 1),
+	EXPECT("exclusive-5.19 mapcount page-count", GUP, TAKE, 0, "long-term, zero page (A12)",
+	       .zero = 1, .vma_cow = 1, .req_pin = 1, .req_longterm = 1, .refcount = 1),
+	EXPECT("exclusive-6.2 exclusive pte-exclusive always-copy", GUP, UNSHARE, 0,
+	       "long-term, zero page", .zero = 1, .vma_cow = 1, .req_pin = 1, .req_longterm = 1,
+	       .refcount = 1),
+	EXPECT("exclusive-6.2 exclusive", GUP, TAKE, 0, "long-term, shared mapping", .req_pin = 1,
+	       .req_longterm = 1, .refcount = 2, .mapcount = 1),
+	EXPECT("exclusive-6.2 exclusive", GUP, REFUSE, 0, "long-term, not anonymous, fast",
+	       .req_pin = 1, .req_longterm = 1, .req_fast = 1, .refcount = 2, .mapcount = 1),
+	EXPECT("exclusive-5.19", GUP, TAKE, 0, "long-term, not anonymous, fast", .req_pin = 1,
+	       .req_longterm = 1, .req_fast = 1, .refcount = 2, .mapcount = 1),
+	EXPECT("mapcount-unshare", GUP, UNSHARE, 0, "FOLL_GET of a shared page", PAGE, .refcount = 2,
+	       .mapcount = 2),
+	EXPECT("mapcount-unshare", GUP, UNSHARE, 0, "FOLL_PIN of a shared page", PAGE, .req_pin = 1,
+	       .refcount = 2, .mapcount = 2),
+	EXPECT("mapcount-unshare", GUP, REFUSE, 0, "fast", .anon = 1, .req_fast = 1, .refcount = 2,
+	       .mapcount = 2),
+	EXPECT("mapcount-unshare", GUP, TAKE, 0, "mapped once", PAGE, .refcount = 3, .mapcount = 1),
+	EXPECT("mapcount-unshare", GUP, TAKE, 0, "KSM is left alone", PAGE, .ksm = 1, .refcount = 2,
+	       .mapcount = 2),
+
+	/* FOLL_FORCE */
+	EXPECT(EVERY_KERNEL, FORCE, BREAK, 0, "not faulted yet", .anon = 1, .vma_cow = 1,
+	       .req_write = 1, .refcount = 1, .mapcount = 1),
+	EXPECT(MAPCOUNT " " COUNT " page-count-5.18", FORCE, TAKE, 0, "FOLL_COW and dirty", .anon = 1,
+	       .vma_cow = 1, .req_write = 1, .req_cow_broken = 1, .pte_dirty = 1, .refcount = 1,
+	       .mapcount = 1),
+	EXPECT(MAPCOUNT " " COUNT " page-count-5.18", FORCE, BREAK, 0, "FOLL_COW and clean (B1)",
+	       .vma_cow = 1, .req_write = 1, .req_cow_broken = 1, .refcount = 2, .mapcount = 1),
+	EXPECT("page-count-2.6", FORCE, TAKE, 0, "whatever is mapped after the fault", .vma_cow = 1,
+	       .req_write = 1, .req_cow_broken = 1, .refcount = 2, .mapcount = 1),
+	EXPECT(MARKED, FORCE, TAKE, 0, "exclusive needs no fault", .anon = 1, .vma_cow = 1,
+	       .req_write = 1, .exclusive = 1, .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, FORCE, BREAK, 0, "FOLL_COW is gone (B4)", .vma_cow = 1, .req_write = 1,
+	       .req_cow_broken = 1, .pte_dirty = 1, .refcount = 2, .mapcount = 1),
+	EXPECT(MARKED, FORCE, BREAK, 0, "VM_WRITE: a plain fault will do", PAGE, .req_write = 1,
+	       .exclusive = 1, .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, FORCE, BREAK, 0, "userfaultfd", .anon = 1, .vma_cow = 1, .req_write = 1,
+	       .exclusive = 1, .uffd_wp = 1, .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, FORCE, BREAK, 0, "soft-dirty", .anon = 1, .vma_cow = 1, .req_write = 1,
+	       .exclusive = 1, .soft_dirty = 1, .refcount = 1, .mapcount = 1),
+
+	/* mprotect */
+	EXPECT(UNMARKED, PROTECT, READONLY, 0, "no upgrade", PAGE, .pte_dirty = 1, .refcount = 1,
+	       .mapcount = 1),
+	EXPECT(MARKED, PROTECT, WRITABLE, 0, "dirty and exclusive", PAGE, .pte_dirty = 1,
+	       .exclusive = 1, .refcount = 1025, .mapcount = 1, .maybe_pinned = 1),
+	EXPECT("exclusive-5.19", PROTECT, READONLY, 0, "clean", PAGE, .exclusive = 1, .refcount = 1,
+	       .mapcount = 1),
+	EXPECT("exclusive-6.2 exclusive pte-exclusive always-copy", PROTECT, WRITABLE, 0, "clean",
+	       PAGE, .exclusive = 1, .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, PROTECT, READONLY, 0, "not exclusive", PAGE, .pte_dirty = 1, .refcount = 1,
+	       .mapcount = 1),
+	EXPECT(MARKED, PROTECT, READONLY, 0, "soft-dirty", PAGE, .pte_dirty = 1, .exclusive = 1,
+	       .soft_dirty = 1, .refcount = 1, .mapcount = 1),
+	EXPECT(MARKED, PROTECT, READONLY, 0, "userfaultfd", PAGE, .pte_dirty = 1, .exclusive = 1,
+	       .uffd_wp = 1, .refcount = 1, .mapcount = 1),
+
+	EXPECT(EVERY_KERNEL " ideal", TRACK, CLEAR, 0, "the child took no reference", .vma_cow = 1,
+	       .vma_had_write_ref = 1),
+
+	/* The truth. */
+	EXPECT("ideal", WRITE, REUSE, 0, "sole, with references of its own", FAULT, .refcount = 1030,
+	       .mapcount = 1, .maybe_pinned = 1, .truth_sole = 1),
+	EXPECT("ideal", WRITE, COPY, 0, "somebody's reference", FAULT, .refcount = 2, .mapcount = 1),
+	EXPECT("ideal", FORK, EARLY_COPY, 0, "pinned", PAGE, .truth_pinned = 1, .refcount = 1025,
+	       .mapcount = 1, .maybe_pinned = 1),
+	EXPECT("ideal", FORK, SHARE, 0, "a false positive", PAGE, .refcount = 1025, .mapcount = 1,
+	       .maybe_pinned = 1, .mm_has_pinned = 1),
+	EXPECT("ideal", GUP, TAKE, 0, "FOLL_GET", PAGE, .refcount = 2, .mapcount = 2),
+	EXPECT("ideal", GUP, UNSHARE, 0, "a read pin of a shared page", PAGE, .req_pin = 1,
+	       .refcount = 2, .mapcount = 2),
+	EXPECT("ideal", GUP, TAKE, 0, "a read pin of a page shared once", PAGE, .req_pin = 1,
+	       .refcount = 1, .mapcount = 1, .truth_sole = 1),
+	EXPECT("ideal", GUP, UNSHARE, 0, "long-term, zero page", .zero = 1, .vma_cow = 1,
+	       .req_pin = 1, .req_longterm = 1, .refcount = 1),
+	EXPECT("ideal", GUP, REFUSE, 0, "a read pin, fast", .anon = 1, .req_pin = 1, .req_fast = 1,
+	       .refcount = 2, .mapcount = 2),
+	EXPECT("ideal", FORCE, TAKE, 0, "sole", .anon = 1, .vma_cow = 1, .req_write = 1,
+	       .refcount = 1, .mapcount = 1, .truth_sole = 1),
+	EXPECT("ideal", FORCE, BREAK, 0, "zero page", .zero = 1, .vma_cow = 1, .req_write = 1,
+	       .refcount = 1, .truth_sole = 1),
+	EXPECT("ideal", PROTECT, WRITABLE, 0, "sole", PAGE, .refcount = 1, .mapcount = 1,
+	       .truth_sole = 1),
+	EXPECT("ideal", PROTECT, READONLY, 0, "shared", PAGE, .refcount = 2, .mapcount = 2),
+};
+
+static void test_rules(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(expectations) / sizeof(expectations[0]); i++) {
+		const struct expectation *e = &expectations[i];
+		char names[256], *name;
+
+		snprintf(names, sizeof(names), "%s", e->policies);
+		for (name = strtok(names, " "); name; name = strtok(NULL, " ")) {
+			const struct cow_policy *policy = cow_policy_find(name);
+			struct cow_view view = e->view;
+			const struct cow_rule *rule;
+
+			assert_non_null(policy);
+			if (policy->marker == COW_MARKER_NONE)
+				view.exclusive = 0;
+			if (!domain_has(policy, e->id, view))
+				fail_msg("%s, %s: the view is not possible", name, e->what);
+			rule = policy->decide[e->id](view);
+			if (rule->action != e->action)
+				fail_msg("%s, %s: expected %s, found %s (%s)", name, e->what,
+					 action_text(e->action), action_text(rule->action), rule->name);
+			if (e->locks >= 0 && rule->locks != (unsigned)e->locks)
+				fail_msg("%s, %s: expected %d page locks, found %u (%s)", name,
+					 e->what, e->locks, rule->locks, rule->name);
+		}
+	}
+}
+
+/* --------------------------------------------------------------- registry */
+
+static void test_registry(void **state)
+{
+	static const char *const names[] = {
+		"page-count-2.6", "mapcount", "mapcount-force-break", "page-count",
+		"page-count-5.18", "exclusive-5.19", "exclusive-6.2", "exclusive", "pte-exclusive",
+		"mapcount-unshare", "vma-nocow", "always-copy", "ideal",
+	};
+	const size_t count = sizeof(names) / sizeof(names[0]);
+
+	(void)state;
+	for (size_t i = 0; i < count; i++) {
+		const struct cow_policy *policy = cow_policy_at(i);
+
+		assert_non_null(policy);
+		assert_string_equal(policy->name, names[i]);
+		assert_ptr_equal(cow_policy_find(names[i]), policy);
+		assert_int_equal(cow_policy_check(policy), 0);
+		assert_true(strlen(policy->summary) > 0 && strlen(policy->kernels) > 0);
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(names[i], names[j]);
+	}
+	assert_null(cow_policy_at(count));
+	assert_null(cow_policy_at(SIZE_MAX));
+	assert_null(cow_policy_find("exclusiv"));
+	assert_null(cow_policy_find(NULL));
+	assert_int_equal(cow_policy_find("exclusive")->marker, COW_MARKER_FRAME);
+	assert_int_equal(cow_policy_find("always-copy")->marker, COW_MARKER_FRAME);
+	assert_int_equal(cow_policy_find("pte-exclusive")->marker, COW_MARKER_PTE);
+	assert_int_equal(cow_policy_find("page-count")->marker, COW_MARKER_NONE);
+	assert_true(cow_policy_find("ideal")->flags & COW_POLICY_NEEDS_TRUTH);
+	assert_int_equal(cow_policy_find("exclusive")->flags, 0);
+}
+
+static void test_check(void **state)
+{
+	struct cow_policy policy;
+
+	(void)state;
+	cow_policy_init(&policy, NULL);
+	assert_string_equal(policy.name, "exclusive");
+	cow_policy_init(&policy, cow_policy_find("mapcount"));
+	policy.name = "my-own_1.0";
+	assert_int_equal(cow_policy_check(&policy), 0);
+	policy.decide[COW_DECIDE_TRACK] = NULL;
+	assert_int_equal(cow_policy_check(&policy), -22);
+	cow_policy_init(&policy, NULL);
+	policy.size--;
+	assert_int_equal(cow_policy_check(&policy), -22);
+	cow_policy_init(&policy, NULL);
+	policy.marker = COW_MARKER_COUNT;
+	assert_int_equal(cow_policy_check(&policy), -22);
+	cow_policy_init(&policy, NULL);
+	policy.name = "two words";
+	assert_int_equal(cow_policy_check(&policy), -22);
+	policy.name = "";
+	assert_int_equal(cow_policy_check(&policy), -22);
+	policy.name = NULL;
+	assert_int_equal(cow_policy_check(&policy), -22);
+	assert_int_equal(cow_policy_check(NULL), -22);
+}
+
+/* ------------------------------------------------------------- composition */
+
+static const char *list_text(const char *list)
+{
+	static char text[2048];
+	cow_policies *policies;
+
+	text[0] = '\0';
+	assert_int_equal(cow_policies_parse(list, NULL, NULL, &policies), 0);
+	for (size_t i = 0; i < cow_policies_count(policies); i++) {
+		const struct cow_policy *policy = cow_policies_at(policies, i);
+
+		assert_int_equal(cow_policy_check(policy), 0);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? " " : "",
+			 policy->name);
+	}
+	assert_null(cow_policies_at(policies, cow_policies_count(policies)));
+	cow_policies_free(policies);
+	return text;
+}
+
+static void test_lists(void **state)
+{
+	cow_policies *policies;
+
+	(void)state;
+	assert_string_equal(list_text("exclusive"), "exclusive");
+	assert_string_equal(list_text("exclusive,gup=mapcount,page-count"),
+			    "exclusive,gup=mapcount page-count");
+	assert_string_equal(list_text(" exclusive , gup=mapcount"), "exclusive,gup=mapcount");
+	assert_string_equal(list_text("page-count*"), "page-count-2.6 page-count page-count-5.18");
+	assert_string_equal(list_text("exclusive-?.*"), "exclusive-5.19 exclusive-6.2");
+	assert_string_equal(list_text("*-unshare,mapcount*"),
+			    "mapcount-unshare mapcount mapcount-force-break");
+	assert_string_equal(list_text("exclusive-*,fork=mapcount,marker=adjacent"),
+			    "exclusive-5.19,fork=mapcount,marker=adjacent "
+			    "exclusive-6.2,fork=mapcount,marker=adjacent");
+	assert_string_equal(list_text("mapcount,all,mapcount,*count"),
+			    "mapcount page-count-2.6 mapcount-force-break page-count page-count-5.18 "
+			    "exclusive-5.19 exclusive-6.2 exclusive pte-exclusive mapcount-unshare "
+			    "vma-nocow always-copy ideal");
+	assert_string_equal(list_text("mapcount,mapcount,gup=exclusive,mapcount,gup=exclusive"),
+			    "mapcount mapcount,gup=exclusive");
+	assert_int_equal(cow_policies_parse("all", NULL, NULL, &policies), 0);
+	assert_int_equal(cow_policies_count(policies), 13);
+	cow_policies_free(policies);
+	assert_int_equal(cow_policies_count(NULL), 0);
+	assert_null(cow_policies_at(NULL, 0));
+	cow_policies_free(NULL);
+}
+
+static void test_composed_decisions(void **state)
+{
+	const struct cow_policy *exclusive = cow_policy_find("exclusive");
+	const struct cow_policy *mapcount = cow_policy_find("mapcount");
+	const struct cow_policy *policy;
+	cow_policies *policies;
+
+	(void)state;
+	assert_int_equal(cow_policies_parse("exclusive,gup=mapcount,marker=extra,"
+					    "mapcount,write=ideal,marker=pte-exclusive,"
+					    "ideal,fork=page-count,"
+					    "ideal,track=mapcount,write=mapcount,fork=mapcount,"
+					    "gup=mapcount,force=mapcount,protect=mapcount,"
+					    "mapcount,track=ideal,mapcount,fork=ideal",
+					    NULL, NULL, &policies), 0);
+	assert_int_equal(cow_policies_count(policies), 6);
+	policy = cow_policies_at(policies, 0);
+	for (unsigned id = 0; id < COW_DECISION_COUNT; id++)
+		assert_true(policy->decide[id] ==
+			    (id == COW_DECIDE_GUP ? mapcount : exclusive)->decide[id]);
+	assert_int_equal(policy->marker, COW_MARKER_EXTRA);
+	assert_int_equal(policy->flags, 0);
+	policy = cow_policies_at(policies, 1);
+	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH);
+	assert_int_equal(policy->marker, COW_MARKER_PTE);
+	assert_int_equal(cow_policies_at(policies, 2)->flags, COW_POLICY_NEEDS_TRUTH);
+	assert_int_equal(cow_policies_at(policies, 3)->flags, 0);
+	assert_int_equal(cow_policies_at(policies, 4)->flags, 0);
+	assert_int_equal(cow_policies_at(policies, 5)->flags,
+			 COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY);
+	cow_policies_free(policies);
+}
+
+static void test_bad_lists(void **state)
+{
+	static const struct {
+		const char *list, *sentence;
+	} cases[] = {
+		{"", "the list of policies has an empty element"},
+		{"mapcount,,exclusive", "the list of policies has an empty element"},
+		{"mapcount,", "the list of policies has an empty element"},
+		{"exclusve", "there is no policy \"exclusve\"; did you mean \"exclusive\"?"},
+		{"mapcont", "there is no policy \"mapcont\"; did you mean \"mapcount\"?"},
+		{"quux", "there is no policy \"quux\""},
+		{"x*", "there is no policy \"x*\""},
+		{"gup=mapcount", "there is no policy before \"gup=mapcount\""},
+		{"exclusive,gub=mapcount", "there is no decision \"gub\"; did you mean \"gup\"?"},
+		{"exclusive,makrer=pte", "there is no decision \"makrer\"; did you mean \"marker\"?"},
+		{"exclusive,gup=", "there is no policy"},
+		{"exclusive,gup=mapcout",
+		 "there is no policy \"mapcout\"; did you mean \"mapcount\"?"},
+		{"exclusive,gup=all", "there is no policy \"all\""},
+		{"exclusive,gup=mapcount,gup=ideal", "one policy has two changes of \"gup\""},
+		{"exclusive,marker=adjacnt",
+		 "there is no home of the marker \"adjacnt\"; did you mean \"adjacent\"?"},
+		{"nothing,gup=mapcount", "there is no policy \"nothing\""},
+		{"\x01\xff", "there is no policy \"\?\?\""},
+	};
+	struct cow_error error;
+	cow_policies *policies;
+	char *many;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		policies = (cow_policies *)&error;
+		assert_int_equal(cow_policies_parse(cases[i].list, NULL, &error, &policies), -22);
+		assert_null(policies);
+		assert_int_equal(error.code, -22);
+		assert_false(error.host);
+		assert_string_equal(error.sentence, cases[i].sentence);
+		assert_int_equal(cow_policies_parse(cases[i].list, NULL, NULL, &policies), -22);
+	}
+	assert_int_equal(cow_policies_parse(NULL, NULL, &error, &policies), -22);
+	assert_int_equal(cow_policies_parse("all", NULL, &error, NULL), -22);
+	/* A long word is cut. */
+	many = test_malloc(100001);
+	memset(many, 'a', 100000);
+	many[100000] = '\0';
+	assert_int_equal(cow_policies_parse(many, NULL, &error, &policies), -22);
+	assert_non_null(strstr(error.sentence, "aaa...\""));
+	test_free(many);
+}
+
+/* The list is bounded: 6 decisions times 13 policies compose without end. */
+static void test_too_many(void **state)
+{
+	char *text = test_malloc(1 << 16), *at = text;
+	struct cow_error error;
+	cow_policies *policies;
+
+	(void)state;
+	for (size_t i = 0; cow_policy_at(i); i++)
+		for (size_t j = 0; cow_policy_at(j); j++)
+			at += sprintf(at, "all,gup=%s,fork=%s,", cow_policy_at(i)->name,
+				      cow_policy_at(j)->name);
+	at[-1] = '\0';
+	assert_int_equal(cow_policies_parse(text, NULL, &error, &policies), -22);
+	assert_string_equal(error.sentence, "the list has more than 1024 policies with \"all\"");
+	test_free(text);
+}
+
+/* ----------------------------------------------------------- decision tables */
+
+static struct policy_table *table_of(const struct cow_policy *policy)
+{
+	struct policy_table *table;
+
+	assert_int_equal(policy_table_make(policy, NULL, &table), 0);
+	assert_true(table->exact);
+	return table;
+}
+
+/* For views that the table has never seen: one row covers each, with the policy's own answer. */
+static void check_table(const struct cow_policy *policy, unsigned trials)
+{
+	struct policy_table *table = table_of(policy);
+	struct domain domain;
+	uint64_t seed = 0x5eed;
+
+	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
+		const struct policy_part *part = &table->parts[id];
+
+		assert_true(part->count > 0 && strlen(part->given) > 0 && strlen(part->looks_at) > 0);
+		domain_init(&domain, policy, (enum cow_decision_id)id);
+		for (unsigned trial = 0; trial < trials; trial++) {
+			struct cow_view view = domain_view(domain_draw(&domain, &seed, trial % 3));
+			const struct cow_rule *rule = policy->decide[id](view);
+			unsigned matches = 0;
+
+			assert_true(domain_has(policy, (enum cow_decision_id)id, view));
+			for (size_t i = part->first; i < part->first + part->count; i++) {
+				const struct policy_row *row = &table->rows[i];
+
+				assert_int_equal(row->id, id);
+				if (!policy_row_matches(row, view))
+					continue;
+				matches++;
+				if (row->rule != rule)
+					fail_msg("%s: \"%s\" says %s, the policy %s", policy->name,
+						 row->when, row->rule->name, rule->name);
+			}
+			assert_int_equal(matches, 1);
+			assert_ptr_equal(policy->decide[id](view), rule); /* pure */
+		}
+	}
+	policy_table_free(table);
+}
+
+static void test_tables(void **state)
+{
+	(void)state;
+	for (size_t i = 0; cow_policy_at(i); i++)
+		check_table(cow_policy_at(i), 30000);
+}
+
+static void test_composed_tables(void **state)
+{
+	cow_policies *policies;
+
+	(void)state;
+	assert_int_equal(cow_policies_parse("exclusive,gup=mapcount,fork=ideal,page-count,"
+					    "gup=exclusive,marker=pte", NULL, NULL, &policies), 0);
+	for (size_t i = 0; i < cow_policies_count(policies); i++)
+		check_table(cow_policies_at(policies, i), 5000);
+	cow_policies_free(policies);
+}
+
+/* Names are unique within a policy, every rule says why, and every rule can be reached. */
+static void test_rule_names(void **state)
+{
+	(void)state;
+	for (size_t i = 0; cow_policy_at(i); i++) {
+		struct policy_table *table = table_of(cow_policy_at(i));
+
+		for (size_t a = 0; a < table->count; a++) {
+			const struct cow_rule *rule = table->rows[a].rule;
+
+			assert_true((unsigned)rule->action < COW_ACTION_COUNT);
+			assert_true(strlen(rule->name) > 0 && strlen(rule->why) > 10);
+			for (size_t b = 0; b < a; b++)
+				if (table->rows[b].rule != rule)
+					assert_string_not_equal(table->rows[b].rule->name, rule->name);
+		}
+		policy_table_free(table);
+	}
+}
+
+/* Rows as a reader sees them. */
+static void test_table_text(void **state)
+{
+	struct policy_table *table = table_of(cow_policy_find("page-count"));
+	const struct policy_part *part = &table->parts[COW_DECIDE_WRITE];
+	bool reuse = false;
+
+	(void)state;
+	assert_string_equal(part->looks_at, "ksm refcount");
+	assert_int_equal(part->count, 3);
+	for (size_t i = part->first; i < part->first + part->count; i++)
+		if (table->rows[i].rule->action == COW_ACT_REUSE) {
+			assert_string_equal(table->rows[i].when, "ksm=no refcount=1");
+			reuse = true;
+		}
+	assert_true(reuse);
+	part = &table->parts[COW_DECIDE_PROTECT];
+	assert_int_equal(part->count, 1);
+	assert_string_equal(table->rows[part->first].when, "always");
+	assert_string_equal(part->looks_at, "nothing");
+	assert_string_equal(policy_feature_name(FEATURE_extra_refs), "extra_refs");
+	assert_string_equal(policy_feature_name(FEATURE_refcount), "refcount");
+	assert_null(policy_feature_name(FEATURE_COUNT));
+	policy_table_free(table);
+	policy_table_free(NULL);
+}
+
+/* Policies of a user, with thresholds that no built-in one has. */
+static const struct cow_rule odd_reuse = {COW_ACT_REUSE, 0, "odd-reuse", "for the test alone"};
+static const struct cow_rule odd_copy = {COW_ACT_COPY, 0, "odd-copy", "for the test alone"};
+
+static const struct cow_rule *odd_window(struct cow_view v)
+{
+	return v.refcount >= 700 && v.mapcount <= 77 ? &odd_reuse : &odd_copy;
+}
+
+static const struct cow_rule *odd_extra(struct cow_view v)
+{
+	return v.refcount == v.mapcount + (v.swapcache ? 1u << v.order : 0) ? &odd_reuse : &odd_copy;
+}
+
+static const struct cow_rule *odd_none(struct cow_view v)
+{
+	return v.uffd_wp ? NULL : &odd_copy;
+}
+
+static const struct cow_rule *odd_many(struct cow_view v)
+{
+	static const struct cow_rule rules[1 << 14];
+
+	return &rules[v.refcount];
+}
+
+/* No box can say it: one table row cannot, and many are not exact. */
+static const struct cow_rule *odd_parity(struct cow_view v)
+{
+	return (v.refcount * 2654435761u) & 0x800 ? &odd_reuse : &odd_copy;
+}
+
+static void test_user_tables(void **state)
+{
+	struct policy_table *table;
+	struct cow_policy policy;
+
+	(void)state;
+	cow_policy_init(&policy, cow_policy_find("mapcount"));
+	policy.name = "odd";
+	policy.decide[COW_DECIDE_WRITE] = odd_window;
+	check_table(&policy, 30000);
+	policy.decide[COW_DECIDE_WRITE] = odd_extra;
+	check_table(&policy, 30000);
+	policy.decide[COW_DECIDE_WRITE] = odd_none;
+	assert_int_equal(policy_table_make(&policy, NULL, &table), -22);
+	assert_null(table);
+	policy.decide[COW_DECIDE_WRITE] = odd_many;
+	assert_int_equal(policy_table_make(&policy, NULL, &table), -22);
+	policy.decide[COW_DECIDE_WRITE] = odd_parity;
+	assert_int_equal(policy_table_make(&policy, NULL, &table), 0);
+	assert_false(table->exact);
+	policy_table_free(table);
+	policy.decide[COW_DECIDE_WRITE] = NULL;
+	assert_int_equal(policy_table_make(&policy, NULL, &table), -22);
+}
+
+/* The last of the views is the fullest: fields lie where the search thinks they do. */
+static void test_view_words(void **state)
+{
+	const struct cow_policy *ideal = cow_policy_find("ideal");
+	struct domain domain;
+
+	(void)state;
+	domain_init(&domain, ideal, COW_DECIDE_GUP);
+#define X(field, width)                                                                 \
+	{                                                                               \
+		uint64_t word = domain_set(&domain, 0, FEATURE_##field, (1u << (width)) - 1); \
+		struct cow_view view = domain_view(word);                               \
+		assert_int_equal(view.field, (1u << (width)) - 1);                      \
+		assert_int_equal(domain_get(&domain, word, FEATURE_##field), view.field); \
+		assert_int_equal(policy_feature_of(FEATURE_##field, view), view.field); \
+		assert_int_equal(domain_set(&domain, word, FEATURE_##field, 0), 0);     \
+	}
+	COW_VIEW_FIELDS(X)
+#undef X
+}
+
+/* --------------------------------------------------------------- host memory */
+
+struct failing {
+	unsigned calls, fail_at; /* 0: never */
+	size_t held;
+};
+
+static void *failing_zalloc(void *ctx, size_t size)
+{
+	struct failing *failing = ctx;
+	void *memory;
+
+	if (++failing->calls == failing->fail_at)
+		return NULL;
+	memory = calloc(1, size);
+	assert_non_null(memory);
+	failing->held += size;
+	return memory;
+}
+
+static void failing_release(void *ctx, void *memory, size_t size)
+{
+	struct failing *failing = ctx;
+
+	assert_true(failing->held >= size);
+	failing->held -= size;
+	free(memory);
+}
+
+static void test_failing_memory(void **state)
+{
+	const char *list = "all,gup=mapcount,exclusive,fork=ideal,marker=extra";
+	struct failing failing = {.fail_at = 0};
+	struct cow_allocator allocator = {failing_zalloc, failing_release, &failing};
+	struct policy_table *table;
+	struct cow_error error;
+	cow_policies *policies;
+	unsigned calls;
+
+	(void)state;
+	assert_int_equal(cow_policies_parse(list, &allocator, NULL, &policies), 0);
+	cow_policies_free(policies);
+	assert_int_equal(failing.held, 0);
+	calls = failing.calls;
+	assert_true(calls > 14);
+	for (unsigned n = 1; n <= calls; n++) {
+		failing = (struct failing){.fail_at = n};
+		assert_int_equal(cow_policies_parse(list, &allocator, &error, &policies), -12);
+		assert_null(policies);
+		assert_true(error.host && error.code == -12);
+		assert_int_equal(failing.held, 0);
+	}
+
+	failing = (struct failing){.fail_at = 0};
+	assert_int_equal(policy_table_make(cow_policy_find("mapcount"), &allocator, &table), 0);
+	policy_table_free(table);
+	assert_int_equal(failing.held, 0);
+	calls = failing.calls;
+	for (unsigned n = 1; n <= calls; n++) {
+		failing = (struct failing){.fail_at = n};
+		assert_int_equal(policy_table_make(cow_policy_find("mapcount"), &allocator, &table),
+				 -12);
+		assert_null(table);
+		assert_int_equal(failing.held, 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_registry),
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_composed_decisions),
+		cmocka_unit_test(test_bad_lists),
+		cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_composed_tables),
+		cmocka_unit_test(test_rule_names),
+		cmocka_unit_test(test_table_text),
+		cmocka_unit_test(test_user_tables),
+		cmocka_unit_test(test_view_words),
+		cmocka_unit_test(test_failing_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
