@@ -35,16 +35,17 @@
 extern "C" {
 #endif
 
+/** Marks what the library exports. */
 #if defined(__GNUC__)
 #define COW_API __attribute__((visibility("default")))
 #else
 #define COW_API
 #endif
 
-#define COW_VERSION_MAJOR 0
-#define COW_VERSION_MINOR 1
-#define COW_VERSION_PATCH 0
-#define COW_VERSION "0.1.0"
+#define COW_VERSION_MAJOR 0   /**< changes when the interface breaks */
+#define COW_VERSION_MINOR 1   /**< changes when it grows; before 1.0 also when it breaks */
+#define COW_VERSION_PATCH 0   /**< changes when neither does */
+#define COW_VERSION "0.1.0"   /**< the version of this header */
 
 /** @return the version of the library that is linked, as "MAJOR.MINOR.PATCH". */
 COW_API const char *cow_version(void);
@@ -278,7 +279,7 @@ typedef struct cow_ref {
 	uint32_t generation; /**< tells a stale handle */
 } cow_ref;
 
-#define COW_MAX_LEVELS 5
+#define COW_MAX_LEVELS 5 /**< most levels of page tables */
 
 /** Page-table geometry. */
 struct cow_geometry {
@@ -613,8 +614,11 @@ struct cow_observer {
 	void *ctx;   /**< handed to each */
 	/** Before anything changes. @return 0, or a negative errno, which ends the call. */
 	int (*before)(void *ctx, const struct cow_op *op);
+	/** When the call is done; op->result says what came of it. */
 	void (*after)(void *ctx, const struct cow_op *op);
+	/** The policy has decided, and nothing has been done yet. */
 	void (*decision)(void *ctx, const struct cow_decision *decision);
+	/** Something changed, in the order in which the kernel does it. */
 	void (*change)(void *ctx, const struct cow_change *change);
 	/** Fills truth_sole and truth_pinned, for a policy that needs them. */
 	void (*truth)(void *ctx, uint32_t mm, uint64_t addr, uint32_t frame, struct cow_view *view);
@@ -643,6 +647,7 @@ enum cow_verdict {
 #undef X
 	COW_VERDICT_COUNT
 };
+/** The bit of a verdict word: COW_VERDICT(LEAK). */
 #define COW_VERDICT(id) (1u << COW_VERDICT_BIT_##id)
 
 /** @return the word of bit @p bit ("leak"), or NULL. */
@@ -734,7 +739,7 @@ enum { COW_EVENT_FILE = 16, COW_EVENT_THP = 32, COW_EVENT_HUGETLB = 64, COW_EVEN
 
 /** One event.  Names are numbers; a scenario says what they are called. */
 struct cow_event {
-	enum cow_verb verb;
+	enum cow_verb verb; /**< what is done */
 	uint32_t line;    /**< line of the source, from 1; 0: none */
 	uint32_t process; /**< who does it */
 	uint32_t target;  /**< the child of fork, the process of force-write and of kernel events */

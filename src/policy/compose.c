@@ -299,7 +299,8 @@ static int add_policy(struct cow_policies *list, const struct cow_policy *base,
 	struct entry entry = {base, NULL};
 
 	if (list->count == MAX_POLICIES)
-		return refuse(error, "the list has more than 1024 policies with", group->pattern, NULL);
+		return refuse(error, "the list has more than 1024 policies with", group->pattern,
+			      NULL);
 	if (array_grow(&list->allocator, (void **)&list->entries, &list->capacity, list->count + 1,
 		       sizeof(*list->entries)))
 		return out_of_memory(error);
@@ -359,7 +360,8 @@ static int parse_list(struct cow_policies *list, const char *text, struct cow_er
 		const char *equals = memchr(element.text, '=', element.length);
 
 		if (!element.length)
-			return refuse(error, "the list of policies has an empty element", element, NULL);
+			return refuse(error, "the list of policies has an empty element", element,
+				      NULL);
 		if (equals) {
 			result = parse_change(&group, element, (size_t)(equals - element.text),
 					      error);

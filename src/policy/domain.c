@@ -25,8 +25,9 @@ static unsigned base_refs(struct cow_view v)
 	X(pin_guess, ALL_DECISIONS, FIELD(maybe_pinned) | FIELD(order) | FIELD(refcount),        \
 	  v.order || v.maybe_pinned == (v.refcount >= 1024))                                     \
 	X(pin_large, ALL_DECISIONS,                                                              \
-	  FIELD(maybe_pinned) | FIELD(order) | FIELD(refcount) | FIELD(mapcount) | FIELD(swapcache) | \
-	  FIELD(in_batch), !v.order || !v.maybe_pinned || v.refcount > base_refs(v))             \
+	  FIELD(maybe_pinned) | FIELD(order) | FIELD(refcount) | FIELD(mapcount) |                \
+	  FIELD(swapcache) | FIELD(in_batch),                                                    \
+	  !v.order || !v.maybe_pinned || v.refcount > base_refs(v))                              \
 	X(mapped, ALL_DECISIONS, FIELD(zero) | FIELD(mapcount), v.zero ? !v.mapcount : v.mapcount) \
 	X(ksm, ALL_DECISIONS, FIELD(ksm) | FIELD(anon), !v.ksm || v.anon)                        \
 	X(ksm_small, ALL_DECISIONS, FIELD(ksm) | FIELD(order), !v.ksm || !v.order)               \
@@ -39,7 +40,8 @@ static unsigned base_refs(struct cow_view v)
 	X(swapcache, ALL_DECISIONS, FIELD(swapcache) | FIELD(anon), !v.swapcache || v.anon)      \
 	X(swapcount, ALL_DECISIONS, FIELD(swapcount) | FIELD(swapcache),                         \
 	  !v.swapcount || v.swapcache)                                                           \
-	X(writeback, ALL_DECISIONS, FIELD(writeback) | FIELD(swapcache), !v.writeback || v.swapcache) \
+	X(writeback, ALL_DECISIONS, FIELD(writeback) | FIELD(swapcache),                          \
+	  !v.writeback || v.swapcache)                                                            \
 	X(stable, ALL_DECISIONS, FIELD(stable_writes) | FIELD(swapcache),                        \
 	  !v.stable_writes || v.swapcache)                                                       \
 	X(exclusive, ALL_DECISIONS, FIELD(exclusive) | FIELD(anon), !v.exclusive || v.anon)      \

@@ -71,8 +71,8 @@ static inline struct cow_view domain_view(uint64_t word)
 typedef int domain_visit_fn(void *ctx, uint64_t word);
 int domain_walk(const struct domain *domain, domain_visit_fn *visit, void *ctx);
 
-/* One possible view at random; counts from their whole width if `wide`.  The same seed gives the same
- * views. */
+/* One possible view at random; counts from their whole width if `wide`.  The same seed gives the
+ * same views. */
 uint64_t domain_draw(const struct domain *domain, uint64_t *seed, bool wide);
 
 #endif

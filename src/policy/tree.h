@@ -35,7 +35,7 @@ struct tree {
 	size_t row_count, row_capacity;
 	const struct cow_rule *rules[TREE_RULES];
 	unsigned rule_count;
-	uint16_t slot[TREE_WIDEST + 1];              /* scratch: value to index in distinct, plus 1 */
+	uint16_t slot[TREE_WIDEST + 1];              /* scratch: value to distinct[], plus 1 */
 	uint16_t distinct[TREE_DISTINCT];            /* scratch */
 	uint32_t tally[TREE_DISTINCT][TREE_RULES];   /* scratch: points by value and rule */
 };
