@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -251,19 +252,35 @@ static void side_pass(struct bench *bench, struct host_kernel *host, enum bench_
 	}
 }
 
-/* Every side in every round, so that a noisy minute hits all of them.  Round 0 warms up. */
-static void measure_pages(struct bench *bench, struct host_kernel *host, enum bench_size size)
+static void round_of_size(struct bench *bench, struct host_kernel *host, enum bench_size size,
+			  bool keep)
 {
-	for (unsigned round = bench->quick ? 1 : 0; round <= bench->rounds; round++) {
-		for (unsigned side = 0; side < SIDE_COUNT; side++) {
-			struct pass pass = { 0 };
+	for (unsigned side = 0; side < SIDE_COUNT; side++) {
+		struct pass pass = { 0 };
 
-			side_pass(bench, host, size, side, &pass);
-			for (unsigned op = 0; round && op < OP_COUNT; op++)
-				if (op_on_side(op, side))
-					series_add(&bench->page[size][side][op], &pass.op[op]);
-		}
+		side_pass(bench, host, size, side, &pass);
+		for (unsigned op = 0; keep && op < OP_COUNT; op++)
+			if (op_on_side(op, side))
+				series_add(&bench->page[size][side][op], &pass.op[op]);
 	}
+}
+
+static long switches_so_far(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) ? 0 : usage.ru_nivcsw;
+}
+
+/* Every side and size in every round: a noisy minute hits all of them.  Round 0 warms up. */
+static void measure_pages(struct bench *bench, struct host_kernel *host)
+{
+	long before = switches_so_far();
+
+	for (unsigned round = bench->quick ? 1 : 0; round <= bench->rounds; round++)
+		for (unsigned size = 0; size < SIZE_COUNT; size++)
+			round_of_size(bench, host, size, round > 0);
+	bench->switches = switches_so_far() - before;
 }
 
 static void measure_singles(struct bench *bench)
@@ -386,8 +403,7 @@ static int run(struct bench *bench, struct host_kernel *host)
 {
 	measure_singles(bench);
 	heap_without_memory();
-	for (unsigned size = 0; size < SIZE_COUNT; size++)
-		measure_pages(bench, host, size);
+	measure_pages(bench, host);
 	goals_judge(bench);
 	if (bench->json)
 		report_json(bench, stdout);

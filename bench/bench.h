@@ -114,6 +114,7 @@ struct bench {
 	int cpu;                /* -1: not pinned */
 	uint64_t available;     /* MemAvailable at the start, bytes */
 	char load[48];          /* loadavg at the start */
+	long switches;          /* times that another process took the CPU away */
 	uint64_t parsed_bytes;  /* size of the text that was parsed */
 	unsigned matrix_files, matrix_runs;
 	uint64_t copied_pages[SIZE_COUNT];

@@ -101,6 +101,7 @@ static void text_head(const struct bench *bench, FILE *out)
 		fprintf(out, "not pinned");
 	fprintf(out, ", %" PRIu64 " MiB available, load %s\n", bench->available >> 20,
 		bench->load);
+	fprintf(out, "The CPU was taken away %ld times.\n", bench->switches);
 	if (!optimized)
 		fprintf(out, "This is no release build: it is not optimized.\n");
 }
@@ -344,7 +345,8 @@ static void json_head(const struct bench *bench, FILE *out)
 	json_field("cpu-model", model, out);
 	json_field("load", bench->load, out);
 	json_numbers("cpu", bench->cpu >= 0 ? bench->cpu : NAN, out);
-	fprintf(out, "\"available-bytes\": %" PRIu64 "},\n", bench->available);
+	fprintf(out, "\"switches\": %ld, \"available-bytes\": %" PRIu64 "},\n", bench->switches,
+		bench->available);
 }
 
 static void json_pages(const struct bench *bench, FILE *out)

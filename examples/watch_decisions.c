@@ -28,22 +28,25 @@ static void print_change(void *ctx, const struct cow_change *change)
 	(void)ctx;
 	switch (change->kind) {
 	case COW_CHANGE_FRESH:
-		printf("    frame %" PRIu32 " is allocated\n", change->frames[0]);
+		printf("    frame %" PRIu32 " is allocated and mapped\n", change->frame);
 		break;
 	case COW_CHANGE_COPY:
-		printf("    frame %" PRIu32 " is a copy of frame %" PRIu64 "\n", change->frames[0],
-		       change->from);
+		printf("    frame %" PRIu32 ", a copy of frame %" PRIu64 ", is mapped in its place\n",
+		       change->frame, change->from);
 		break;
 	case COW_CHANGE_MAP:
-		printf("    process %" PRIu32 " maps frame %" PRIu32 "\n", change->process,
-		       change->frames[0]);
+		for (uint64_t page = 0; page < change->pages; page++)
+			if (change->entries[page])
+				printf("    process %" PRIu32 " maps frame %" PRIu32 "\n",
+				       change->process,
+				       cow_entry_frame(change->entries[page]));
 		break;
 	case COW_CHANGE_GET:
-		printf("    a reference holds frame %" PRIu32 "\n", change->frames[0]);
+		printf("    a reference holds frame %" PRIu32 "\n", change->frame);
 		break;
 	case COW_CHANGE_WRITE:
 		printf("    process %" PRIu32 " writes %" PRIu64 " to frame %" PRIu32 "\n",
-		       change->process, change->value, change->frames[0]);
+		       change->process, change->value, change->frame);
 		break;
 	default:
 		break;

@@ -570,25 +570,33 @@ struct cow_decision {
 	uint32_t process;            /**< its number */
 	uint64_t addr;               /**< first page, in bytes */
 	uint64_t pages;              /**< length of the run */
-	const uint32_t *frames;      /**< the frames, one a page */
+	const uint64_t *entries;     /**< the PTEs, one a page: see cow_entry_frame */
 };
+
+/** @return the frame that a raw page-table entry maps; an entry of 0 maps nothing. */
+static inline uint32_t cow_entry_frame(uint64_t entry)
+{
+	return (uint32_t)(entry >> 32);
+}
 
 /** What changed: id, meaning.  `process` and `mm` are whose page tables or reference it is. */
 enum cow_change_kind {
-	COW_CHANGE_MAP,     /**< PTEs now map frames[] */
-	COW_CHANGE_UNMAP,   /**< PTEs no longer map frames[], which may now be free */
-	COW_CHANGE_FRESH,   /**< frames[0] was allocated, zeroed */
-	COW_CHANGE_COPY,    /**< frames[0] was allocated and holds the content of `from` */
+	COW_CHANGE_FRESH,   /**< `frame` was allocated, zeroed, and is mapped at addr */
+	COW_CHANGE_COPY,    /**< `frame` was allocated with the content of frame `from`, and is mapped in its place */
+	COW_CHANGE_EARLY_COPY, /**< fork allocated `frame` with the content of frame `from`; MAP follows */
+	COW_CHANGE_ADD,     /**< `frame` was allocated, zeroed, as a page of shared memory; MAP follows */
+	COW_CHANGE_MAP,     /**< the pages are mapped now, as `entries` say (0: not this one) */
+	COW_CHANGE_UNMAP,   /**< the pages are about to be unmapped, and their frames perhaps freed */
 	COW_CHANGE_DROP,    /**< the pages were given up (munmap, dontneed, exit): content is gone for the process */
 	COW_CHANGE_INHERIT, /**< fork: `process` gets the pages of process `from` (before their PTEs) */
 	COW_CHANGE_WIPE,    /**< fork: `process` gets the range, empty */
 	COW_CHANGE_MOVE,    /**< the pages at address `from` are now at addr */
-	COW_CHANGE_READ,    /**< a CPU of the process read `value` from frames[0] */
-	COW_CHANGE_WRITE,   /**< a CPU of the process wrote `value` to frames[0] */
-	COW_CHANGE_GET,     /**< reference `ref`, its page `from`, now holds frames[0], taken at addr */
-	COW_CHANGE_PUT,     /**< reference `ref`, its page `from`, let go of frames[0] */
-	COW_CHANGE_PEEK,    /**< it read `value` from frames[0] */
-	COW_CHANGE_POKE,    /**< it wrote `value` to frames[0] */
+	COW_CHANGE_READ,    /**< a CPU of the process read `value` from `frame` */
+	COW_CHANGE_WRITE,   /**< a CPU of the process wrote `value` to `frame` */
+	COW_CHANGE_GET,     /**< reference `ref`, its page `from`, now holds `frame`, taken at addr */
+	COW_CHANGE_PUT,     /**< reference `ref`, its page `from`, let go of `frame` */
+	COW_CHANGE_PEEK,    /**< it read `value` from `frame` */
+	COW_CHANGE_POKE     /**< it wrote `value` to `frame` */
 };
 
 /** A change. */
@@ -596,15 +604,16 @@ struct cow_change {
 	enum cow_change_kind kind; /**< what */
 	uint32_t mm;               /**< slot of the address space */
 	uint32_t process;          /**< its number; of a reference: that of its owner */
+	uint32_t frame;            /**< of kinds about one page */
 	uint64_t addr;             /**< bytes */
 	uint64_t pages;            /**< length */
-	const uint32_t *frames;    /**< one a page, or NULL */
+	const uint64_t *entries;   /**< of MAP and UNMAP: raw PTEs, one a page */
 	uint64_t value;            /**< page content */
 	uint64_t from;             /**< see the kinds */
+	uint64_t index;            /**< shared memory: page within it */
+	uint32_t object;           /**< shared memory: which; 0: private */
 	uint32_t ref;              /**< slot of the reference */
 	unsigned flags;            /**< of a reference: COW_GUP_* */
-	uint32_t object;           /**< shared memory: which; 0: private */
-	uint64_t index;            /**< shared memory: page within it */
 	uint32_t times;            /**< references a page */
 };
 

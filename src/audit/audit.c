@@ -29,22 +29,46 @@ static uint64_t space_page(const struct cow_audit *audit, const struct cow_chang
 	return space_of(change->process, change->object);
 }
 
+/* If references were taken of the page, they must be to the frame that it is in now. */
+static void check_refs(struct cow_audit *audit, uint32_t process, uint64_t addr, uint32_t frame)
+{
+	const struct cell *cell = cell_find(audit, process, page_of(audit, addr));
+
+	if (cell && (cell->stamp & STAMP_INDIRECT))
+		shared_mapped(audit, (uint32_t)cell->value, process, addr, frame);
+}
+
 static void on_map(struct cow_audit *audit, const struct cow_change *change)
 {
-	uint64_t page = page_of(audit, change->addr);
-
 	for (uint64_t i = 0; i < change->pages; i++)
-		frame_truth(audit, change->frames[i])->maps++;
+		frame_truth(audit, cow_entry_frame(change->entries[i]))->maps++;
 	if (change->object || !audit->records.live)
 		return;
-	for (uint64_t i = 0; i < change->pages; i++) {
-		const struct cell *cell = cell_find(audit, change->process, page + i);
+	for (uint64_t i = 0; i < change->pages; i++)
+		if (change->entries[i])
+			check_refs(audit, change->process,
+				   change->addr + (i << audit->machine->state.page_shift),
+				   cow_entry_frame(change->entries[i]));
+}
 
-		if (cell && (cell->stamp & STAMP_INDIRECT))
-			shared_mapped(audit, (uint32_t)cell->value, change->process,
-				      change->addr + (i << audit->machine->state.page_shift),
-				      change->frames[i]);
-	}
+static void on_unmap(struct cow_audit *audit, const struct cow_change *change)
+{
+	for (uint64_t i = 0; i < change->pages; i++)
+		frame_truth(audit, cow_entry_frame(change->entries[i]))->maps--;
+}
+
+/* A frame of the process's own is mapped, in place of `old` if that is not 0. */
+static void on_fresh(struct cow_audit *audit, const struct cow_change *change)
+{
+	struct frame_truth *truth = frame_truth(audit, change->frame);
+	uint32_t old = (uint32_t)change->from;
+
+	truth->stamp = old ? frame_truth(audit, old)->stamp : 0;
+	truth->maps = 1;
+	if (old)
+		frame_truth(audit, old)->maps--;
+	if (audit->records.live)
+		check_refs(audit, change->process, change->addr, change->frame);
 }
 
 static void on_write(struct cow_audit *audit, const struct cow_change *change)
@@ -53,7 +77,7 @@ static void on_write(struct cow_audit *audit, const struct cow_change *change)
 	struct cell *cell = cell_make(audit, space, page);
 	uint64_t stamp = stamp_make(++audit->time, change->process, 0);
 
-	frame_truth(audit, change->frames[0])->stamp = stamp;
+	frame_truth(audit, change->frame)->stamp = stamp;
 	if (cell->stamp & STAMP_INDIRECT) {
 		shared_at(audit, cell->value)->stamp = stamp;
 		shared_at(audit, cell->value)->value = change->value;
@@ -70,7 +94,7 @@ static void on_read(struct cow_audit *audit, const struct cow_change *change)
 
 	if (cell)
 		truth = resolve(audit, cell);
-	judge_read(audit, change->process, change->addr, cell ? &truth : NULL, change->frames[0],
+	judge_read(audit, change->process, change->addr, cell ? &truth : NULL, change->frame,
 		   change->value, 0);
 }
 
@@ -80,7 +104,7 @@ static void on_peek(struct cow_audit *audit, const struct cow_change *change)
 	const struct shared_cell *shared = shared_at(audit, record_at(audit, index)->cell);
 	struct cell truth = { shared->value, shared->stamp };
 
-	judge_read(audit, change->process, 0, &truth, change->frames[0], change->value, index);
+	judge_read(audit, change->process, 0, &truth, change->frame, change->value, index);
 }
 
 static void on_poke(struct cow_audit *audit, const struct cow_change *change)
@@ -90,7 +114,7 @@ static void on_poke(struct cow_audit *audit, const struct cow_change *change)
 	uint64_t stamp = stamp_make(++audit->time, change->process,
 				    change->flags & COW_GUP_PIN ? STAMP_BY_PIN : STAMP_BY_GET);
 
-	frame_truth(audit, change->frames[0])->stamp = stamp;
+	frame_truth(audit, change->frame)->stamp = stamp;
 	shared->stamp = stamp;
 	shared->value = change->value;
 }
@@ -101,19 +125,22 @@ static void on_change(void *ctx, const struct cow_change *change)
 	uint64_t page = page_of(audit, change->addr);
 
 	switch (change->kind) {
+	case COW_CHANGE_FRESH:
+	case COW_CHANGE_COPY:
+		on_fresh(audit, change);
+		break;
+	case COW_CHANGE_ADD:
+		frame_truth(audit, change->frame)->stamp = 0;
+		break;
+	case COW_CHANGE_EARLY_COPY:
+		frame_truth(audit, change->frame)->stamp =
+			frame_truth(audit, (uint32_t)change->from)->stamp;
+		break;
 	case COW_CHANGE_MAP:
 		on_map(audit, change);
 		break;
 	case COW_CHANGE_UNMAP:
-		for (uint64_t i = 0; i < change->pages; i++)
-			frame_truth(audit, change->frames[i])->maps--;
-		break;
-	case COW_CHANGE_FRESH:
-		frame_truth(audit, change->frames[0])->stamp = 0;
-		break;
-	case COW_CHANGE_COPY:
-		frame_truth(audit, change->frames[0])->stamp =
-			frame_truth(audit, (uint32_t)change->from)->stamp;
+		on_unmap(audit, change);
 		break;
 	case COW_CHANGE_DROP:
 		cells_drop(audit, change->process, page, change->pages);
@@ -159,17 +186,17 @@ static void on_decision(void *ctx, const struct cow_decision *decision)
 
 	switch (decision->rule->action) {
 	case COW_ACT_COPY:
-		if (judge_sole(audit, decision->frames[0], decision->process, page))
+		if (judge_sole(audit, cow_entry_frame(*decision->entries), decision->process, page))
 			counters[COW_COUNT_NEEDLESS_COPIES]++;
 		break;
 	case COW_ACT_REUSE:
 	case COW_ACT_WRITABLE:
-		if (!judge_sole(audit, decision->frames[0], decision->process, page))
+		if (!judge_sole(audit, cow_entry_frame(*decision->entries), decision->process, page))
 			counters[COW_COUNT_UNSAFE_REUSES]++;
 		break;
 	case COW_ACT_EARLY_COPY:
 		for (uint64_t i = 0; i < decision->pages; i++)
-			if (!judge_pinned(audit, decision->frames[i]))
+			if (!judge_pinned(audit, cow_entry_frame(decision->entries[i])))
 				counters[COW_COUNT_NEEDLESS_COPIES]++;
 		break;
 	default:
@@ -240,7 +267,8 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 {
 	uint64_t page = page_of(audit, op->addr);
 
-	if (pool_grow(&audit->allocator, &audit->frames, audit->machine->pools[POOL_FRAME].capacity))
+	if (pool_reserve(&audit->allocator, &audit->frames,
+			 audit->machine->pools[POOL_FRAME].capacity))
 		return -ENOMEM;
 	switch (op->kind) {
 	case COW_OP_MM_CREATE:

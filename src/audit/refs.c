@@ -52,7 +52,7 @@ static uint32_t share_cell(struct cow_audit *audit, uint64_t space, uint64_t pag
 void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t space,
 	     uint64_t page)
 {
-	uint32_t frame = change->frames[0];
+	uint32_t frame = change->frame;
 	uint32_t index = pool_take(&audit->records);
 	struct record *record = record_at(audit, index);
 	uint32_t cell = share_cell(audit, space, page);

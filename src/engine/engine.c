@@ -162,6 +162,16 @@ static int watch(struct engine *engine)
 	return error;
 }
 
+/* The first page of the layout: far from address 0 where there is room. */
+static uint64_t layout_base(const struct cow_geometry *geometry)
+{
+	unsigned bits = 0;
+
+	for (unsigned level = 0; level < geometry->levels; level++)
+		bits += geometry->bits[level];
+	return bits && bits <= 20 ? 0 : 0x10000;
+}
+
 static int set_up(struct engine *engine)
 {
 	const cow_scenario *scenario = engine->scenario;
@@ -187,8 +197,7 @@ static int set_up(struct engine *engine)
 	engine->left = make(engine, scenario->statement_count, sizeof(*engine->left));
 	if (!engine->processes || !engine->refs || !engine->numbers || !engine->left)
 		return -ENOMEM;
-	/* Far from address 0 where there is room. */
-	engine->base = config.geometry.levels && config.geometry.page_shift < 12 ? 0 : 0x10000;
+	engine->base = layout_base(&config.geometry);
 	for (uint32_t i = 0; i < scenario->started; i++) {
 		error = cow_mm_create(engine->machine, &engine->processes[i]);
 		if (error)
@@ -251,6 +260,7 @@ int cow_run(const cow_scenario *scenario, const struct cow_policy *policy,
 	engine.report->allocator = engine.options->allocator;
 	engine.report->scenario = scenario;
 	engine.report->policy = engine.policy;
+	engine.report->explained = engine.options->explain;
 	snprintf(engine.policy_name, sizeof(engine.policy_name), "%.*s",
 		 (int)strcspn(engine.policy->name, ","), engine.policy->name);
 	if (wanted(&engine) && all_modelled(&engine)) {

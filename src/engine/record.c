@@ -81,19 +81,19 @@ int record_findings(struct engine *engine)
 		const struct cow_finding *found =
 			cow_audit_finding(engine->audit, engine->findings++);
 		struct report_finding *finding;
-		char writer[96] = "";
+		char writer[48] = "";
 
 		if (array_grow(&report->allocator, (void **)&report->findings,
 			       &report->finding_room, (size_t)report->finding_count + 1,
 			       sizeof(*report->findings)))
 			return -ENOMEM;
 		if (found->writer && found->writer != found->process)
-			snprintf(writer, sizeof(writer), " (written by %s)",
+			snprintf(writer, sizeof(writer), " (written by %.28s)",
 				 process_name(engine, found->writer));
 		finding = &report->findings[report->finding_count++];
 		finding->verdict = found->verdict;
 		finding->line = engine->line;
-		snprintf(finding->sentence, sizeof(finding->sentence), "%.60s: %s%s",
+		snprintf(finding->sentence, sizeof(finding->sentence), "%.32s: %.120s%.44s",
 			 process_name(engine, found->process), found->sentence, writer);
 	}
 	return 0;

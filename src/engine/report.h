@@ -55,6 +55,7 @@ struct cow_report {
 	enum cow_status status;
 	char reason[240];                /* of skipped, not modelled, fault: one sentence, with FILE:LINE */
 	bool audited;
+	bool explained;                  /* decisions were kept */
 	unsigned verdict;                /* COW_VERDICT bits */
 	uint64_t counters[COW_COUNTER_COUNT];
 	uint64_t events;                 /* events executed, repeats counted */

@@ -111,21 +111,23 @@ bool use_place(struct parser *parser, bool one, uint32_t *region, uint64_t *firs
 	       uint64_t *pages)
 {
 	struct token word;
+	uint32_t found;
 
-	if (!use_region(parser, &word, region))
+	*region = COW_NONE;
+	if (!use_region(parser, &word, &found))
 		return false;
 	*first = 0;
-	*pages = *region == COW_NONE ? 0 : parser->scenario->region_info[*region].pages;
+	*pages = found == COW_NONE ? 0 : parser->scenario->region_info[found].pages;
 	if (parser->lex.token.kind == TOKEN_OPEN && parser->lex.token.glued) {
-		if (!use_range(parser, &word, *region, one, first, pages))
+		if (!use_range(parser, &word, found, one, first, pages))
 			return false;
 	} else if (one && *pages > 1) {
 		fail_at(parser, &word, "one page is expected, and '%.*s' has %llu",
 			TOKEN_ARGS(&word), (unsigned long long)*pages);
 	}
 	/* The page numbers of an unsure region were not checked: it must not be tracked. */
-	if (parser->failed || (*region != COW_NONE && parser->regions[*region].unsure))
-		*region = COW_NONE;
+	if (!parser->failed && found != COW_NONE && !parser->regions[found].unsure)
+		*region = found;
 	return true;
 }
 
@@ -375,7 +377,8 @@ static bool define_new(struct parser *parser, const struct cow_event *event)
 
 bool take_effect(struct parser *parser, const struct cow_event *event)
 {
-	bool unmaps = event->verb == COW_EV_MUNMAP || event->verb == COW_EV_MREMAP;
+	bool unmaps = (event->verb == COW_EV_MUNMAP || event->verb == COW_EV_MREMAP) &&
+		      event->process != COW_NONE && event->region != COW_NONE;
 
 	if (event->verb == COW_EV_EXIT && event->process != COW_NONE) {
 		check_once(parser, true, event->process);
@@ -387,7 +390,8 @@ bool take_effect(struct parser *parser, const struct cow_event *event)
 		parser->refs[event->ref].gone = true;
 		return true;
 	}
-	if (unmaps && !parser->ends_in_error && event->process != COW_NONE && event->region != COW_NONE &&
+	/* A call that fails leaves its pages mapped, for all that the text tells. */
+	if (unmaps && !parser->ends_in_error &&
 	    !parse_memory(parser, track_unmap(&parser->track, event->process, event->region,
 					      event->first, event->pages)))
 		return false;

@@ -37,8 +37,10 @@ static void keep(struct parser *parser, uint32_t line, const char *text, size_t 
 	diagnostic->line = line;
 	diagnostic->column = (uint32_t)column;
 	diagnostic->text = copy;
-	diagnostic->text_length = length > SCENARIO_LINE_BYTES ? SCENARIO_LINE_BYTES : (uint32_t)length;
-	memcpy(copy, text, diagnostic->text_length);
+	if (length > SCENARIO_LINE_BYTES)
+		length = SCENARIO_LINE_BYTES;
+	diagnostic->text_length = (uint32_t)length;
+	memcpy(copy, text, length);
 	vsnprintf(diagnostic->sentence, sizeof(diagnostic->sentence), format, arguments);
 }
 

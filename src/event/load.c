@@ -58,6 +58,8 @@ static int read_all(FILE *file, const struct cow_allocator *allocator, struct co
 		if (result)
 			break;
 		left = content->room - content->size;
+		if (left > LOAD_MAX_BYTES + 1 - content->size)
+			left = LOAD_MAX_BYTES + 1 - content->size;
 		errno = 0;
 		got = fread((char *)content->bytes + content->size, 1, left, file);
 		content->size += got;

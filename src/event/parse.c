@@ -367,10 +367,12 @@ static void check_whole(struct parser *parser, const char *last, size_t length)
 		const struct repeat *repeat = &parser->repeats[i];
 
 		fail_line(parser, repeat->line, repeat->text, repeat->length,
-			  (size_t)(repeat->word.text - repeat->text) + 1, "'repeat' without an end");
+			  (size_t)(repeat->word.text - repeat->text) + 1,
+			  "'repeat' without an end");
 	}
 	if (!parser->in_events && !parser->header_unsure && !parser->has_process)
-		fail_line(parser, parser->line, last, length, 1, "no `process NAME...` in the file");
+		fail_line(parser, parser->line, last, length, 1,
+			  "no `process NAME...` in the file");
 	if (!parser->in_events)
 		parser->scenario->started = parser->scenario->process_count;
 }

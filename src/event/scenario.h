@@ -43,12 +43,12 @@ struct scenario_file {
 	uint64_t value;
 };
 
-/* One thing that can be asserted: the default (no patterns) or what an exception puts in its place. */
+/* What is asserted: the default (no patterns), or what an exception puts in its place. */
 struct scenario_choice {
 	uint32_t first_pattern, patterns; /* into scenario.patterns; none in the default */
 	enum cow_outcome outcome;         /* of `-> OUTCOME` */
 	int error;                        /* positive errno where outcome is COW_OUT_ERRNO */
-	uint64_t value;                   /* of `== V` and of `expect total`; 1 for same, 0 for differ */
+	uint64_t value;                   /* of `== V`, `expect total`; same: 1, differ: 0 */
 	uint32_t first_fact, facts;       /* into scenario.facts; of `expect PROC PAGE` */
 	unsigned verdict;                 /* COW_VERDICT bits; 0: ok */
 };
@@ -69,7 +69,7 @@ enum scenario_kind {
 struct scenario_statement {
 	enum scenario_kind kind;
 	uint32_t line;                     /* from 1 */
-	struct cow_event event;            /* of an event; of expect: process, region, first (the page) */
+	struct cow_event event;            /* of expect: process, region, first (the page) */
 	uint32_t process2, region2;        /* of same and differ: the second place */
 	uint64_t first2;
 	enum cow_counter counter;          /* of total */
@@ -77,12 +77,13 @@ struct scenario_statement {
 	struct scenario_assertion value;   /* `== V` */
 	struct scenario_assertion fact;    /* expect and verdict */
 	uint32_t partner;                  /* repeat: statement of its end; end: of its repeat */
-	uint32_t text;                     /* the line as written, without comment and outer blanks: offset into scenario.text */
+	uint32_t text;                     /* offset into scenario.text of the line as written,
+					      without comment and outer blanks */
 };
 
 struct scenario_region {
 	uint64_t pages;    /* extent */
-	uint64_t page;     /* first page number in the engine's layout, counted from 0; apart from others unless `after` */
+	uint64_t page;     /* first page in the engine's layout, counted from 0 */
 	bool huge;         /* wants 2 MiB alignment */
 };
 
@@ -109,10 +110,10 @@ struct cow_scenario {
 	char *title;          /* never NULL */
 	bool has_title;
 	uint64_t frames, swap, hugetlb, lru_batch; /* with defaults filled in */
-	unsigned given;       /* which of them the file gave: bit 0 frames, 1 swap, 2 hugetlb, 3 lru-batch */
+	unsigned given;       /* by the file: bit 0 frames, 1 swap, 2 hugetlb, 3 lru-batch */
 	uint32_t started;     /* processes that exist at the start: names 0 to started-1 */
 
-	/* Every definition of a name is an entry of its own, so a name that is free again gets a new number. */
+	/* Every definition is an entry of its own: a name that is free again gets a new number. */
 	struct scenario_name *processes; uint32_t process_count;
 	struct scenario_name *regions;   uint32_t region_count;
 	struct scenario_name *refs;      uint32_t ref_count;

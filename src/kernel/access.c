@@ -22,9 +22,8 @@ static bool pte_allows(uint64_t pte, bool write)
 	return (pte & PTE_PRESENT) && !(pte & PTE_PROTNONE) && (!write || (pte & PTE_WRITE));
 }
 
-/* The access itself, once the PTE allows it. */
-static void access_page(cow_machine *m, const struct access *access, struct fault *at,
-			struct cow_result *result)
+/* The access itself, once the PTE allows it.  Returns what the page holds then. */
+static uint64_t access_page(cow_machine *m, const struct access *access, struct fault *at)
 {
 	uint64_t *pte = &at->leaf.ptes[at->slot];
 	uint32_t frame = pte_frame(*pte);
@@ -33,19 +32,23 @@ static void access_page(cow_machine *m, const struct access *access, struct faul
 	if (access->write) {
 		*pte |= PTE_DIRTY | PTE_YOUNG;
 		*content = access->value;
-		if (m->observer_count)
-			note_vma(m, COW_CHANGE_WRITE, at->vma, at->page, &frame, *content);
-		return;
+		note_page(m, COW_CHANGE_WRITE, at->vma, at->page, frame, *content, 0);
+	} else {
+		*pte |= PTE_YOUNG;
+		note_page(m, COW_CHANGE_READ, at->vma, at->page, frame, *content, 0);
 	}
-	*pte |= PTE_YOUNG;
-	result->value = *content;
-	if (access->expect && *content != *access->expect && !result->mismatch) {
+	return *content;
+}
+
+static void access_compare(const struct access *access, struct cow_result *result, uint64_t value)
+{
+	if (!access->write)
+		result->value = value;
+	if (access->expect && value != *access->expect && !result->mismatch) {
 		result->mismatch = true;
 		result->bad_page = result->done;
-		result->bad_value = *content;
+		result->bad_value = value;
 	}
-	if (m->observer_count)
-		note_vma(m, COW_CHANGE_READ, at->vma, at->page, &frame, *content);
 }
 
 /* Accesses pages first to end-1; stops at the first error. */
@@ -71,14 +74,14 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 			hits++;
 			result->outcome = COW_OUT_HIT;
 		} else {
-			enum cow_outcome outcome = fault_handle(m, &at);
+			enum cow_outcome outcome = fault_handle(m, &at, at.page < leaf_end);
 
 			result_add(result, outcome);
 			if (outcome == COW_OUT_OOM)
 				break;
 			leaf_end = at.leaf.first + leaf_entries(m);
 		}
-		access_page(m, access, &at, result);
+		access_compare(access, result, access_page(m, access, &at));
 		result->done++;
 	}
 	result->counts[COW_OUT_HIT] += hits;
@@ -93,48 +96,107 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 }
 
 static int access_call(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
+		       struct access *access, struct cow_result *result)
+{
+	struct cow_op op;
+	uint64_t first;
+	int error = mm_resolve(m, handle, &access->mm);
+
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error)
+		error = fault_reserve(m, access->mm, first, first + pages, access->write, 1);
+	if (error)
+		return error;
+	if (!m->observer_count)
+		return access_range(m, access, first, first + pages, result);
+	op = op_make(m, access->write ? COW_OP_WRITE : COW_OP_READ, access->mm, addr, pages);
+	op.value = access->value;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	return op_end(m, &op, access_range(m, access, first, first + pages, result));
+}
+
+static int access_many(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages,
 		       struct access access, struct cow_result *result)
 {
 	struct cow_result unwanted;
-	struct cow_op op;
-	uint64_t first;
-	int error = mm_resolve(m, handle, &access.mm);
 
 	if (!result)
 		result = &unwanted;
 	result_clear(result);
-	if (!error)
-		error = range_check(m, addr, pages, &first);
-	if (!error)
-		error = fault_reserve(m, access.mm, first, first + pages, access.write, 1);
-	if (error)
-		return error;
-	op = op_make(m, access.write ? COW_OP_WRITE : COW_OP_READ, access.mm, addr, pages);
-	op.value = access.value;
-	error = op_begin(m, &op);
-	if (error)
-		return error;
-	return op_end(m, &op, access_range(m, &access, first, first + pages, result));
+	return access_call(m, mm, addr, pages, &access, result);
 }
 
-int cow_read_range(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages,
-		   const uint64_t *expect, struct cow_result *result)
+/* True if a fault in a private VMA whose leaf table exists finds all it may need. */
+static bool fault_ready(const cow_machine *m)
 {
-	return access_call(m, mm, addr, pages, (struct access){ .expect = expect }, result);
+	return pool_spare(&m->pools[POOL_FRAME]) && m->state.frames_used < m->state.frames &&
+	       pool_spare(&m->pools[POOL_ANON]) &&
+	       pool_spare(&m->pools[POOL_AVC]) && m->state.marker != COW_MARKER_EXTRA &&
+	       !m->state.lru_batch;
 }
 
-int cow_write_range(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages, uint64_t value,
-		    struct cow_result *result)
+enum { LONG_WAY = 1 };
+
+/*
+ * One page, straight to the PTE.  Returns 0, a negative errno, or LONG_WAY with nothing changed: go
+ * the way of a range, which reserves, and words the errors.
+ */
+static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct access *access,
+			struct cow_result *result)
 {
-	return access_call(m, mm, addr, pages, (struct access){ .write = true, .value = value },
-			   result);
+	struct fault at = { .flags = access->write ? FAULT_WRITE : 0 };
+	const struct vma *vma;
+	struct cow_op op;
+	bool hit;
+
+	at.page = addr >> m->state.page_shift;
+	if (!mm_known(m, handle) || at.page >= m->pages || at.page << m->state.page_shift != addr)
+		return LONG_WAY;
+	at.mm = handle.index;
+	at.vma = vma_covering(m, at.mm, at.page);
+	if (!at.vma || !leaf_of(m, at.mm, at.page, &at.leaf))
+		return LONG_WAY;
+	vma = vma_at(m, at.vma);
+	at.slot = leaf_slot(m, at.page);
+	hit = pte_allows(at.leaf.ptes[at.slot], access->write);
+	if (!access_allowed(vma, access->write) || (!hit && (vma->object || !fault_ready(m))))
+		return LONG_WAY;
+	if (m->observer_count) {
+		int error;
+
+		op = op_make(m, access->write ? COW_OP_WRITE : COW_OP_READ, at.mm, addr, 1);
+		op.value = access->value;
+		error = op_veto(m, &op);
+		if (error)
+			return error;
+	}
+	if (hit) {
+		result->outcome = COW_OUT_HIT;
+		machine_count(m, COW_COUNT_HITS, 1);
+	} else {
+		result->outcome = fault_handle(m, &at, true);
+	}
+	result->value = access_page(m, access, &at);
+	return op_end(m, &op, 0);
 }
 
-int cow_read(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t *value, enum cow_outcome *outcome)
+static int access_one(cow_machine *m, cow_mm mm, uint64_t addr, struct access access,
+		      uint64_t *value, enum cow_outcome *outcome)
 {
 	struct cow_result result;
-	int error = access_call(m, mm, addr, 1, (struct access){ 0 }, &result);
+	int error;
 
+	result.value = 0; /* a tally is for ranges: clearing it would cost more than the access */
+	error = access_quick(m, mm, addr, &access, &result);
+
+	if (error) {
+		result_clear(&result);
+		if (error == LONG_WAY)
+			error = access_call(m, mm, addr, 1, &access, &result);
+	}
 	if (value)
 		*value = result.value;
 	if (outcome)
@@ -142,13 +204,26 @@ int cow_read(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t *value, enum cow
 	return error;
 }
 
+int cow_read_range(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages,
+		   const uint64_t *expect, struct cow_result *result)
+{
+	return access_many(m, mm, addr, pages, (struct access){ .expect = expect }, result);
+}
+
+int cow_write_range(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages, uint64_t value,
+		    struct cow_result *result)
+{
+	return access_many(m, mm, addr, pages, (struct access){ .write = true, .value = value },
+			   result);
+}
+
+int cow_read(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t *value, enum cow_outcome *outcome)
+{
+	return access_one(m, mm, addr, (struct access){ 0 }, value, outcome);
+}
+
 int cow_write(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t value, enum cow_outcome *outcome)
 {
-	struct cow_result result;
-	int error = access_call(m, mm, addr, 1, (struct access){ .write = true, .value = value },
-				&result);
-
-	if (outcome)
-		*outcome = result.outcome;
-	return error;
+	return access_one(m, mm, addr, (struct access){ .write = true, .value = value }, NULL,
+			  outcome);
 }

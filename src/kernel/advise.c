@@ -94,7 +94,7 @@ static int populate(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, b
 		if (leaf_of(m, mm, at.page, &at.leaf))
 			pte = at.leaf.ptes[leaf_slot(m, at.page)];
 		if (!pte || (write && !(pte & PTE_WRITE)))
-			outcome = fault_handle(m, &at);
+			outcome = fault_handle(m, &at, false);
 		result_add(result, outcome);
 		if (outcome == COW_OUT_OOM)
 			return machine_fail(m, -ENOMEM, "no frame left");

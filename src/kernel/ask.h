@@ -13,7 +13,7 @@ struct question {
 	enum cow_decision_id id;
 	uint32_t mm;
 	uint64_t page;
-	uint32_t frame;
+	const uint64_t *pte;
 };
 
 static inline unsigned saturate(uint32_t count, uint32_t most)
@@ -67,7 +67,7 @@ static inline uint64_t view_word(struct cow_view view)
 struct cow_view view_truth(cow_machine *m, struct question question, struct cow_view view);
 /* Tells observers of a decision over a run of pages. */
 void decision_tell(cow_machine *m, struct question question, struct cow_view view,
-		   const struct cow_rule *rule, uint64_t pages, const uint32_t *frames);
+		   const struct cow_rule *rule, uint64_t pages, const uint64_t *entries);
 
 /* The answer to a view, from memory if it is the last one again. */
 static inline const struct cow_rule *answer(cow_machine *m, enum cow_decision_id id,
@@ -94,7 +94,7 @@ static inline const struct cow_rule *ask(cow_machine *m, struct question questio
 	rule = answer(m, question.id, view);
 	machine_count(m, COW_COUNT_PAGE_LOCKS, rule->locks);
 	if (m->observer_count)
-		decision_tell(m, question, view, rule, 1, &question.frame);
+		decision_tell(m, question, view, rule, 1, question.pte);
 	return rule;
 }
 

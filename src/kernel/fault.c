@@ -93,7 +93,6 @@ static void install_anon(cow_machine *m, struct fault *fault)
 	else
 		pte_fill(m, &fault->leaf, fault->slot, pte_make(fault->new, flags));
 	marker_put(m, &fault->leaf, fault->slot, frame_at(m, fault->new), true);
-	note_vma(m, COW_CHANGE_MAP, fault->vma, fault->page, &fault->new, 0);
 	batch_add(m, fault->mm, fault->new);
 }
 
@@ -112,8 +111,8 @@ static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
 		return COW_OUT_OOM;
 	anon_prepare(m, fault->vma);
 	frame_make_anon(m, fault->new, fault->vma, fault->page);
-	note_vma(m, COW_CHANGE_FRESH, fault->vma, fault->page, &fault->new, 0);
 	install_anon(m, fault);
+	note_page(m, COW_CHANGE_FRESH, fault->vma, fault->page, fault->new, 0, 0);
 	mm_at(m, fault->mm)->pages++;
 	machine_count(m, COW_COUNT_ALLOCS, 1);
 	return COW_OUT_ALLOC;
@@ -132,7 +131,7 @@ static enum cow_outcome fault_shared(cow_machine *m, struct fault *fault)
 		if (!frame)
 			return COW_OUT_OOM;
 		object_add(m, vma->object, index, frame);
-		note_vma(m, COW_CHANGE_FRESH, fault->vma, fault->page, &frame, 0);
+		note_page(m, COW_CHANGE_ADD, fault->vma, fault->page, frame, 0, 0);
 	}
 	frame_at(m, frame)->refcount++;
 	frame_at(m, frame)->mapcount++;
@@ -143,33 +142,67 @@ static enum cow_outcome fault_shared(cow_machine *m, struct fault *fault)
 		flags |= PTE_DIRTY;
 	pte_fill(m, &fault->leaf, fault->slot, pte_make(frame, flags));
 	mm_at(m, fault->mm)->pages++;
-	note_vma(m, COW_CHANGE_MAP, fault->vma, fault->page, &frame, 0);
+	note_entries(m, COW_CHANGE_MAP, fault->vma, fault->page, 1, &fault->leaf.ptes[fault->slot]);
 	machine_count(m, COW_COUNT_ALLOCS, 1);
 	return COW_OUT_ALLOC;
+}
+
+/* All that the view of a write fault is made of, packed without making it. */
+static struct sight sight_of(const cow_machine *m, const struct fault *fault,
+			     const struct frame *frame, bool marker)
+{
+	struct sight sight;
+
+	memcpy(&sight.counts, frame, sizeof(sight.counts));
+	sight.flags = (uint64_t)frame->flags | (fault->leaf.ptes[fault->slot] & 0xff) << 8 |
+		      (uint64_t)vma_at(m, fault->vma)->flags << 16 |
+		      (uint64_t)mm_at(m, fault->mm)->flags << 32 | (uint64_t)fault->flags << 40 |
+		      (uint64_t)marker << 48;
+	return sight;
+}
+
+static struct cow_view wp_view(cow_machine *m, const struct fault *fault, bool marker)
+{
+	struct cow_view view = view_frame(frame_at(m, fault->old));
+
+	view = view_pte(view, fault->leaf.ptes[fault->slot], marker);
+	view = view_vma(view, mm_at(m, fault->mm), vma_at(m, fault->vma));
+	view.req_write = (fault->flags & FAULT_WRITE) != 0;
+	view.req_unshare = (fault->flags & FAULT_UNSHARE) != 0;
+	return view;
 }
 
 /* do_wp_page, first step: what does the policy say of the page that is mapped? */
 static void wp_decide(cow_machine *m, struct fault *fault)
 {
 	const struct frame *frame = frame_at(m, fault->old);
-	bool drained = false;
+	struct question question = { COW_DECIDE_WRITE, fault->mm, fault->page,
+				     &fault->leaf.ptes[fault->slot] };
+	bool marker = marker_get(m, &fault->leaf, fault->slot, frame);
+	struct sight sight = sight_of(m, fault, frame, marker);
+	struct cow_view view;
 
-	for (;;) {
-		struct question question = { COW_DECIDE_WRITE, fault->mm, fault->page, fault->old };
-		struct cow_view view = view_frame(frame);
-
-		view = view_pte(view, fault->leaf.ptes[fault->slot],
-				marker_get(m, &fault->leaf, fault->slot, frame));
-		view = view_vma(view, mm_at(m, fault->mm), vma_at(m, fault->vma));
-		view.req_write = (fault->flags & FAULT_WRITE) != 0;
-		view.req_unshare = (fault->flags & FAULT_UNSHARE) != 0;
-		view.drained = drained;
-		fault->rule = ask(m, question, view);
-		if (fault->rule->action != COW_ACT_DRAIN_LRU || drained)
-			return;
-		batch_drain(m, fault->mm);
-		drained = true;
+	if (m->sight.rule && sight.counts == m->sight.counts && sight.flags == m->sight.flags) {
+		fault->rule = m->sight.rule;
+		machine_count(m, COW_COUNT_PAGE_LOCKS, fault->rule->locks);
+		if (m->observer_count)
+			decision_tell(m, question, m->sight.view, fault->rule, 1, question.pte);
+		return;
 	}
+	view = wp_view(m, fault, marker);
+	fault->rule = ask(m, question, view);
+	if (fault->rule->action == COW_ACT_DRAIN_LRU) {
+		batch_drain(m, fault->mm);
+		view = wp_view(m, fault, marker);
+		view.drained = true;
+		fault->rule = ask(m, question, view);
+		return;
+	}
+	if (m->policy->flags & COW_POLICY_NEEDS_TRUTH)
+		return; /* the truth is no part of what was seen */
+	sight.rule = fault->rule;
+	sight.view = view;
+	m->sight = sight;
 }
 
 /* wp_page_reuse; of an unshare fault: the page stays read-only but is known to be ours. */
@@ -202,15 +235,14 @@ static bool wp_copy_prepare(cow_machine *m, struct fault *fault)
 	anon_prepare(m, fault->vma);
 	frame_make_anon(m, fault->new, fault->vma, fault->page);
 	frame_body(m, fault->new)->value = frame_body(m, fault->old)->value;
-	note(m, COW_CHANGE_COPY, fault->mm, fault->page, 1, &fault->new, fault->old);
 	return true;
 }
 
 /* Second step: the PTE changes over, and the old page's mapping is dropped only after. */
 static void wp_copy_install(cow_machine *m, struct fault *fault)
 {
-	note(m, COW_CHANGE_UNMAP, fault->mm, fault->page, 1, &fault->old, 0);
 	install_anon(m, fault);
+	note_page(m, COW_CHANGE_COPY, fault->vma, fault->page, fault->new, 0, fault->old);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	if (fault->old)
 		frame_unmap(m, fault->old);
@@ -246,14 +278,16 @@ static enum cow_outcome fault_wp(cow_machine *m, struct fault *fault)
 }
 
 /* handle_pte_fault */
-enum cow_outcome fault_handle(cow_machine *m, struct fault *fault)
+enum cow_outcome fault_handle(cow_machine *m, struct fault *fault, bool walked)
 {
 	enum cow_outcome outcome;
 
 	machine_count(m, COW_COUNT_FAULTS, 1);
 	fault->wp = false;
-	leaf_make_of(m, fault->mm, fault->page, &fault->leaf);
-	fault->slot = leaf_slot(m, fault->page);
+	if (!walked) {
+		leaf_make_of(m, fault->mm, fault->page, &fault->leaf);
+		fault->slot = leaf_slot(m, fault->page);
+	}
 	if (fault->leaf.ptes[fault->slot])
 		return fault_wp(m, fault);
 	outcome = vma_at(m, fault->vma)->object ? fault_shared(m, fault) : fault_anon(m, fault);

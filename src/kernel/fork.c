@@ -5,22 +5,17 @@
  */
 #include "kernel/ask.h"
 
-enum { RUN = 512 };
-
 struct fork {
 	uint32_t parent, child;          /* mms */
 	uint32_t vma, child_vma;
 	bool flush;                      /* a PTE was writable */
 	struct cow_result *result;
-	/* The pages that the last answer is good for. */
+	/* What the last answer is good for. */
 	uint64_t counts;                 /* refcount and mapcount */
-	uint64_t flags;                  /* of the frame, the PTE and the marker */
-	const struct cow_rule *rule;     /* NULL: ask */
-	/* A run of them, for observers. */
+	uint32_t flags;                  /* of the frame */
+	uint32_t pte;                    /* PTE_WRITE, PTE_DIRTY and the marker */
 	struct cow_view view;
-	uint64_t first;
-	uint32_t length;
-	uint32_t frames[RUN];
+	const struct cow_rule *rule;     /* NULL: ask */
 };
 
 /* vma_needs_copy: pages of a VMA without an anon_vma can be faulted in again. */
@@ -36,12 +31,12 @@ static bool may_copy_early(const cow_machine *m, uint32_t mm, const struct vma *
 }
 
 static struct cow_view fork_view(cow_machine *m, const struct fork *fork, uint64_t page,
-				 uint64_t pte, bool marker)
+				 const uint64_t *pte, bool marker)
 {
-	struct question question = { COW_DECIDE_FORK, fork->parent, page, pte_frame(pte) };
-	struct cow_view view = view_frame(frame_at(m, question.frame));
+	struct question question = { COW_DECIDE_FORK, fork->parent, page, pte };
+	struct cow_view view = view_frame(frame_at(m, pte_frame(*pte)));
 
-	view = view_pte(view, pte, marker);
+	view = view_pte(view, *pte, marker);
 	view = view_vma(view, mm_at(m, fork->parent), vma_at(m, fork->vma));
 	return m->policy->flags & COW_POLICY_NEEDS_TRUTH ? view_truth(m, question, view) : view;
 }
@@ -68,7 +63,7 @@ static uint64_t early_copies(cow_machine *m, uint32_t parent, uint32_t vma)
 					 ? side_marker_look(m, &leaf, slot)
 					 : marker_get(m, &leaf, slot, frame);
 			copies += m->policy->decide[COW_DECIDE_FORK](
-					  fork_view(m, &fork, page, pte, marker))->action ==
+					  fork_view(m, &fork, page, &leaf.ptes[slot], marker))->action ==
 				  COW_ACT_EARLY_COPY;
 		}
 	}
@@ -102,28 +97,6 @@ static int fork_reserve(cow_machine *m, uint32_t parent)
 	return error ? error : frame_reserve(m, copies);
 }
 
-/* Hands the run of pages decided alike to the observers. */
-static void run_tell(cow_machine *m, struct fork *fork)
-{
-	struct question question = { COW_DECIDE_FORK, fork->parent, fork->first, 0 };
-
-	if (!fork->length)
-		return;
-	decision_tell(m, question, fork->view, fork->rule, fork->length, fork->frames);
-	if (fork->rule->action == COW_ACT_SHARE)
-		note(m, COW_CHANGE_MAP, fork->child, fork->first, fork->length, fork->frames, 0);
-	fork->length = 0;
-}
-
-static void run_add(cow_machine *m, struct fork *fork, uint64_t page, uint32_t frame)
-{
-	if (fork->length == RUN || (fork->length && page != fork->first + fork->length))
-		run_tell(m, fork);
-	if (!fork->length)
-		fork->first = page;
-	fork->frames[fork->length++] = frame;
-}
-
 /* copy_present_page: the child gets a copy, the parent's PTE is left alone. */
 static bool early_copy(cow_machine *m, struct fork *fork, const struct leaf *to, uint64_t page,
 		       uint32_t old)
@@ -136,89 +109,139 @@ static bool early_copy(cow_machine *m, struct fork *fork, const struct leaf *to,
 		return false;
 	frame_make_anon(m, new, fork->child_vma, page);
 	frame_body(m, new)->value = frame_body(m, old)->value;
-	note(m, COW_CHANGE_COPY, fork->child, page, 1, &new, old);
+	note_page(m, COW_CHANGE_EARLY_COPY, fork->child_vma, page, new, 0, old);
 	pte_fill(m, to, slot,
 		 pte_make(new, PTE_PRESENT | PTE_DIRTY | PTE_YOUNG | (write ? PTE_WRITE : 0)));
 	marker_put(m, to, slot, frame_at(m, new), true);
-	note(m, COW_CHANGE_MAP, fork->child, page, 1, &new, 0);
 	batch_add(m, fork->parent, new); /* fork runs on the parent's CPU */
 	fork->result->counts[COW_OUT_EARLY_COPY]++;
 	machine_count(m, COW_COUNT_EARLY_COPIES, 1);
 	return true;
 }
 
-/* copy_pte_range for one pair of leaf tables.  False: out of frames. */
-static bool copy_leaf(cow_machine *m, struct fork *fork, const struct leaf *from,
-		      const struct leaf *to, uint32_t slot, uint32_t end)
+static const uint32_t decisive = PTE_WRITE | PTE_DIRTY | PTE_MARKER;
+
+static uint32_t pte_seen(cow_machine *m, const struct leaf *leaf, uint32_t slot)
 {
-	bool truth = m->policy->flags & COW_POLICY_NEEDS_TRUTH;
-	bool watched = m->observer_count > 0;
-	bool side = m->state.marker >= COW_MARKER_ADJACENT;
-	uint64_t shared = 0, zeros = 0;
-	bool flush = false, room = true;
+	uint32_t seen = (uint32_t)leaf->ptes[slot] & decisive;
+
+	if (m->state.marker >= COW_MARKER_ADJACENT && side_marker_get(m, leaf, slot))
+		seen |= (uint32_t)PTE_MARKER;
+	return seen;
+}
+
+/* Asks about a page, unless the last answer is good for it. */
+static void fork_decide(cow_machine *m, struct fork *fork, const struct leaf *from, uint32_t slot)
+{
+	const struct frame *frame = frame_at(m, pte_frame(from->ptes[slot]));
+	uint32_t seen = pte_seen(m, from, slot);
+	uint64_t counts;
+
+	memcpy(&counts, frame, sizeof(counts));
+	if (fork->rule && fork->counts == counts && fork->flags == frame->flags &&
+	    fork->pte == seen && !(m->policy->flags & COW_POLICY_NEEDS_TRUTH))
+		return;
+	fork->counts = counts;
+	fork->flags = frame->flags;
+	fork->pte = seen;
+	fork->view = fork_view(m, fork, from->first + slot, &from->ptes[slot],
+			       m->state.marker == COW_MARKER_FRAME ? frame->flags & FRAME_EXCLUSIVE
+								   : seen & (uint32_t)PTE_MARKER);
+	fork->rule = answer(m, COW_DECIDE_FORK, fork->view);
+}
+
+/*
+ * The hot loop of fork: shares pages from `slot` on as long as they look like the one decided last.
+ * Both PTEs become read-only, both counts go up, and nobody owns the page outright any more.
+ * Returns the slot behind them.
+ */
+static uint32_t share_run(const cow_machine *m, const struct fork *fork, const struct leaf *from,
+			  const struct leaf *to, uint32_t slot, uint32_t end)
+{
+	const uint64_t look = decisive | PTE_PRESENT | PTE_SPECIAL;
+	const uint64_t want = fork->pte | PTE_PRESENT;
+	const uint64_t counts = fork->counts;
+	const uint64_t counted = counts + (UINT64_C(1) << 32 | 1);
+	const uint32_t flags = fork->flags;
+	const uint32_t shared = flags & ~(uint32_t)FRAME_EXCLUSIVE;
 
 	for (; slot < end; slot++) {
 		uint64_t pte = from->ptes[slot];
-		struct frame *frame;
-		uint64_t counts, flags;
+		struct frame *frame = frame_at(m, pte_frame(pte));
+		uint64_t now;
 
-		if (!pte)
-			continue;
-		if (pte & PTE_SPECIAL) {
-			to->ptes[slot] = pte & ~PTE_YOUNG;
-			zeros++;
-			if (watched) {
-				run_tell(m, fork);
-				note(m, COW_CHANGE_MAP, fork->child, from->first + slot, 1,
-				     &(uint32_t){ 0 }, 0);
-			}
-			continue;
-		}
-		frame = frame_at(m, pte_frame(pte));
-		memcpy(&counts, frame, sizeof(counts));
-		flags = (uint64_t)frame->flags << 32 |
-			(uint32_t)(pte & (PTE_WRITE | PTE_DIRTY | PTE_MARKER));
-		if (side && side_marker_get(m, from, slot))
-			flags |= PTE_MARKER;
-		if (counts != fork->counts || flags != fork->flags || !fork->rule || truth) {
-			run_tell(m, fork);
-			fork->counts = counts;
-			fork->flags = flags;
-			fork->view = fork_view(m, fork, from->first + slot, pte,
-					       m->state.marker == COW_MARKER_FRAME
-						       ? frame->flags & FRAME_EXCLUSIVE
-						       : flags & PTE_MARKER);
-			fork->rule = answer(m, COW_DECIDE_FORK, fork->view);
-		}
-		machine_count(m, COW_COUNT_PAGE_LOCKS, fork->rule->locks);
-		if (watched)
-			run_add(m, fork, from->first + slot, pte_frame(pte));
-		if (fork->rule->action == COW_ACT_EARLY_COPY) {
-			room = early_copy(m, fork, to, from->first + slot, pte_frame(pte));
-			if (!room)
-				break;
-			continue;
-		}
-		/* Share: both sides read-only, neither owns it outright. */
-		flush |= (pte & PTE_WRITE) != 0;
+		memcpy(&now, frame, sizeof(now));
+		if ((pte & look) != want || now != counts || frame->flags != flags)
+			break;
+		memcpy(frame, &counted, sizeof(counted));
+		frame->flags = shared;
 		pte &= ~(PTE_WRITE | PTE_MARKER);
 		from->ptes[slot] = pte;
 		to->ptes[slot] = pte & ~PTE_YOUNG;
-		frame->refcount++;
-		frame->mapcount++;
-		frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
-		if (side && (flags & PTE_MARKER))
-			side_marker_put(m, from, slot, false);
-		shared++;
 	}
-	run_tell(m, fork);
+	return slot;
+}
+
+/* The same with the marker in a side table, a page at a time. */
+static void share_side(cow_machine *m, const struct fork *fork, const struct leaf *from,
+		       const struct leaf *to, uint32_t slot)
+{
+	uint64_t pte = from->ptes[slot] & ~PTE_WRITE;
+	struct frame *frame = frame_at(m, pte_frame(pte));
+
+	frame->refcount++;
+	frame->mapcount++;
+	from->ptes[slot] = pte;
+	to->ptes[slot] = pte & ~PTE_YOUNG;
+	if (fork->pte & (uint32_t)PTE_MARKER)
+		side_marker_put(m, from, slot, false);
+}
+
+/* copy_pte_range for one pair of leaf tables.  False: out of frames. */
+static bool copy_leaf(cow_machine *m, struct fork *fork, const struct leaf *from,
+		      const struct leaf *to, uint32_t first, uint32_t end)
+{
+	bool runs = m->state.marker < COW_MARKER_ADJACENT &&
+		    !(m->policy->flags & COW_POLICY_NEEDS_TRUTH);
+	uint64_t shared = 0, zeros = 0;
+	uint32_t slot = first;
+	bool room = true;
+
+	while (slot < end && room) {
+		struct question question = { COW_DECIDE_FORK, fork->parent, from->first + slot,
+					     &from->ptes[slot] };
+		uint64_t pte = from->ptes[slot];
+		uint32_t next = slot + 1;
+
+		if (!pte || (pte & PTE_SPECIAL)) {
+			to->ptes[slot] = pte & ~PTE_YOUNG;
+			zeros += pte != 0;
+			slot = next;
+			continue;
+		}
+		fork_decide(m, fork, from, slot);
+		if (fork->rule->action == COW_ACT_EARLY_COPY) {
+			room = early_copy(m, fork, to, from->first + slot, pte_frame(pte));
+		} else {
+			fork->flush |= (pte & PTE_WRITE) != 0;
+			if (runs)
+				next = share_run(m, fork, from, to, slot, end);
+			else
+				share_side(m, fork, from, to, slot);
+			shared += next - slot;
+		}
+		machine_count(m, COW_COUNT_PAGE_LOCKS, (uint64_t)fork->rule->locks * (next - slot));
+		if (m->observer_count)
+			decision_tell(m, question, fork->view, fork->rule, next - slot, question.pte);
+		slot = next;
+	}
+	note_entries(m, COW_CHANGE_MAP, fork->child_vma, to->first + first, slot - first,
+		     &to->ptes[first]);
 	table_info(m, to->table)->used += (uint32_t)(shared + zeros);
 	mm_at(m, fork->child)->pages += shared + zeros;
 	fork->result->counts[COW_OUT_SHARE] += shared + zeros;
 	machine_count(m, COW_COUNT_ATOMICS, 2 * shared);
 	machine_count(m, COW_COUNT_FORK_PAGES, shared + zeros);
-	if (flush)
-		fork->flush = true;
 	return room;
 }
 
@@ -284,7 +307,7 @@ static bool fork_vmas(cow_machine *m, struct fork *fork)
 		fork->child_vma = copy_vma(m, fork);
 		if (!vma->object)
 			note(m, vma->flags & VMA_WIPEONFORK ? COW_CHANGE_WIPE : COW_CHANGE_INHERIT,
-			     fork->child, vma->start, vma->end - vma->start, NULL,
+			     fork->child, vma->start, vma->end - vma->start,
 			     mm_at(m, fork->parent)->number);
 		if (copies_pages(vma) && !copy_pages(m, fork))
 			return false;

@@ -46,9 +46,9 @@ static uint64_t gup_pte(cow_machine *m, struct gup *gup)
 	return gup->at.leaf.ptes[gup->at.slot];
 }
 
-static struct question gup_question(const struct gup *gup, enum cow_decision_id id, uint64_t pte)
+static struct question gup_question(const struct gup *gup, enum cow_decision_id id)
 {
-	return (struct question){ id, gup->mm, gup->at.page, pte_frame(pte) };
+	return (struct question){ id, gup->mm, gup->at.page, &gup->at.leaf.ptes[gup->at.slot] };
 }
 
 /* gup_pte_range: knows the PTE and the page, nothing else.  True: the page may be taken. */
@@ -59,7 +59,7 @@ static bool gup_fast(cow_machine *m, struct gup *gup)
 	if (!(pte & PTE_PRESENT) || (pte & PTE_PROTNONE) ||
 	    ((gup->flags & COW_GUP_WRITE) && !(pte & PTE_WRITE)))
 		return false;
-	return ask(m, gup_question(gup, COW_DECIDE_GUP, pte), gup_view(m, gup, true, false))
+	return ask(m, gup_question(gup, COW_DECIDE_GUP), gup_view(m, gup, true, false))
 		       ->action == COW_ACT_TAKE;
 }
 
@@ -70,7 +70,7 @@ static enum cow_outcome gup_fault(cow_machine *m, struct gup *gup, unsigned flag
 	enum cow_outcome outcome;
 
 	gup->at.flags = flags;
-	outcome = fault_handle(m, &gup->at);
+	outcome = fault_handle(m, &gup->at, false);
 	if (gup->at.wp && (flags & FAULT_WRITE))
 		gup->cow_broken = true;
 	if (outcome == COW_OUT_OOM || before == COW_OUT_HIT)
@@ -104,7 +104,7 @@ static enum cow_outcome gup_page(cow_machine *m, struct gup *gup)
 			outcome = gup_fault(m, gup, force ? FAULT_WRITE : 0, outcome);
 			continue;
 		}
-		switch (ask(m, gup_question(gup, COW_DECIDE_GUP, pte), view)->action) {
+		switch (ask(m, gup_question(gup, COW_DECIDE_GUP), view)->action) {
 		case COW_ACT_BREAK:
 			outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
 			break;
@@ -160,7 +160,7 @@ static void ref_tell(cow_machine *m, enum cow_change_kind kind, uint32_t slot, u
 	if (m->observer_count)
 		change_tell(m, &(struct cow_change){
 				       .kind = kind, .mm = mm, .process = ref->process,
-				       .addr = addr, .pages = 1, .frames = &frame, .value = value,
+				       .addr = addr, .pages = 1, .frame = frame, .value = value,
 				       .from = page, .ref = slot, .flags = ref->flags,
 				       .object = held->flags & FRAME_SHARED
 							 ? object_at(m, held->owner)->number
@@ -377,7 +377,7 @@ static enum cow_outcome force_page(cow_machine *m, struct gup *gup)
 		/* A writable VMA is written through an ordinary fault, FOLL_FORCE or not. */
 		if (pte && !(pte & PTE_SPECIAL) &&
 		    !(vma_at(m, gup->at.vma)->flags & VMA_WRITE) &&
-		    ask(m, gup_question(gup, COW_DECIDE_FORCE, pte), gup_view(m, gup, false, true))
+		    ask(m, gup_question(gup, COW_DECIDE_FORCE), gup_view(m, gup, false, true))
 				    ->action == COW_ACT_TAKE)
 			return outcome;
 		outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
@@ -427,6 +427,6 @@ int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value
 		return op_end(m, &op, machine_fail(m, -EFAULT, "the policy never lets it through"));
 	frame = pte_frame(gup.at.leaf.ptes[gup.at.slot]);
 	frame_body(m, frame)->value = value;
-	note_vma(m, COW_CHANGE_WRITE, gup.at.vma, page, &frame, value);
+	note_page(m, COW_CHANGE_WRITE, gup.at.vma, page, frame, value, 0);
 	return op_end(m, &op, 0);
 }

@@ -16,6 +16,14 @@
 
 #include <errno.h>
 
+/* True if the handle names a living address space of this machine. */
+static inline bool mm_known(const cow_machine *m, cow_mm handle)
+{
+	return handle.owner == m->identity && handle.index &&
+	       handle.index < m->pools[POOL_MM].used && handle.generation &&
+	       mm_at(m, handle.index)->number == handle.generation;
+}
+
 /* Finds the slot that a handle names.  Returns 0, -EXDEV or -ESRCH. */
 int mm_resolve(cow_machine *m, cow_mm handle, uint32_t *index);
 int ref_resolve(cow_machine *m, cow_ref handle, uint32_t *index);
@@ -47,21 +55,36 @@ static inline struct cow_op op_make(const cow_machine *m, enum cow_op_kind kind,
 				.addr = addr, .pages = pages };
 }
 
-/* One page, or a run of them, has changed. */
+/* A range has changed as a whole. */
 static inline void note(cow_machine *m, enum cow_change_kind kind, uint32_t mm, uint64_t page,
-			uint64_t pages, const uint32_t *frames, uint64_t from)
+			uint64_t pages, uint64_t from)
 {
 	if (m->observer_count)
 		change_tell(m, &(struct cow_change){ .kind = kind, .mm = mm,
 						     .process = mm_at(m, mm)->number,
 						     .addr = page << m->state.page_shift,
-						     .pages = pages, .frames = frames,
-						     .from = from });
+						     .pages = pages, .from = from });
 }
 
-/* The same in a VMA, which may be of shared memory. */
-static inline void note_vma(cow_machine *m, enum cow_change_kind kind, uint32_t vma,
-			    uint64_t page, const uint32_t *frame, uint64_t value)
+/* A page of a VMA, which may be of shared memory, has changed or was accessed. */
+static inline void note_page(cow_machine *m, enum cow_change_kind kind, uint32_t vma,
+			     uint64_t page, uint32_t frame, uint64_t value, uint64_t from)
+{
+	const struct vma *in = vma_at(m, vma);
+
+	if (m->observer_count)
+		change_tell(m, &(struct cow_change){
+				       .kind = kind, .mm = in->mm,
+				       .process = mm_at(m, in->mm)->number, .frame = frame,
+				       .addr = page << m->state.page_shift, .pages = 1,
+				       .value = value, .from = from,
+				       .object = in->object ? object_at(m, in->object)->number : 0,
+				       .index = in->object ? vma_pgoff(in, page) : 0 });
+}
+
+/* Entries of a VMA are mapped, or are about to be unmapped. */
+static inline void note_entries(cow_machine *m, enum cow_change_kind kind, uint32_t vma,
+				uint64_t page, uint64_t pages, const uint64_t *entries)
 {
 	const struct vma *in = vma_at(m, vma);
 
@@ -69,8 +92,8 @@ static inline void note_vma(cow_machine *m, enum cow_change_kind kind, uint32_t 
 		change_tell(m, &(struct cow_change){
 				       .kind = kind, .mm = in->mm,
 				       .process = mm_at(m, in->mm)->number,
-				       .addr = page << m->state.page_shift, .pages = 1,
-				       .frames = frame, .value = value,
+				       .addr = page << m->state.page_shift, .pages = pages,
+				       .entries = entries,
 				       .object = in->object ? object_at(m, in->object)->number : 0,
 				       .index = in->object ? vma_pgoff(in, page) : 0 });
 }
@@ -94,8 +117,9 @@ struct fault {
 	const struct cow_rule *rule;
 };
 
-/* handle_mm_fault for a page whose VMA is known and allows the access.  Returns the outcome. */
-enum cow_outcome fault_handle(cow_machine *m, struct fault *fault);
+/* handle_mm_fault for a page whose VMA is known and allows the access.  `walked`: leaf and slot are
+ * known too.  Returns the outcome. */
+enum cow_outcome fault_handle(cow_machine *m, struct fault *fault, bool walked);
 /* Reserves what faults on pages first to end-1 may need, `times` over.  Returns 0 or -ENOMEM. */
 int fault_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool write,
 		  unsigned times);

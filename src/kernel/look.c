@@ -11,8 +11,7 @@ int cow_mm_number(const cow_machine *m, cow_mm handle, uint32_t *out)
 		return -EINVAL;
 	if (handle.owner != m->identity)
 		return -EXDEV;
-	if (!handle.index || handle.index >= m->pools[POOL_MM].used || !handle.generation ||
-	    mm_at(m, handle.index)->number != handle.generation)
+	if (!mm_known(m, handle))
 		return -ESRCH;
 	*out = handle.generation;
 	return 0;

@@ -125,7 +125,8 @@ static void move_vma(cow_machine *m, uint32_t index, uint64_t to)
 		copy->pgoff = to;
 	vma_link(m, new);
 	anon_clone(m, new, index);
-	note(m, COW_CHANGE_MOVE, vma->mm, to, end - first, NULL, first << m->state.page_shift);
+	if (!vma->object)
+		note(m, COW_CHANGE_MOVE, vma->mm, to, end - first, first << m->state.page_shift);
 	move_entries(m, vma->mm, first, end, to);
 	vma_remove(m, index);
 	vma_merge(m, new);

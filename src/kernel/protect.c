@@ -11,7 +11,8 @@ static bool may_upgrade(cow_machine *m, uint32_t vma, const struct leaf *leaf, u
 	const struct vma *in = vma_at(m, vma);
 	uint64_t pte = leaf->ptes[leaf_slot(m, page)];
 	const struct frame *frame = frame_at(m, pte_frame(pte));
-	struct question question = { COW_DECIDE_PROTECT, in->mm, page, pte_frame(pte) };
+	struct question question = { COW_DECIDE_PROTECT, in->mm, page,
+				     &leaf->ptes[leaf_slot(m, page)] };
 	struct cow_view view;
 
 	if (!(frame->flags & FRAME_ANON))

@@ -8,8 +8,7 @@ int mm_resolve(cow_machine *m, cow_mm handle, uint32_t *index)
 {
 	if (handle.owner != m->identity)
 		return machine_fail(m, -EXDEV, "the address space belongs to another machine");
-	if (!handle.index || handle.index >= m->pools[POOL_MM].used || !handle.generation ||
-	    mm_at(m, handle.index)->number != handle.generation)
+	if (!mm_known(m, handle))
 		return machine_fail(m, -ESRCH, "the address space has ended");
 	*index = handle.index;
 	return 0;
@@ -76,13 +75,13 @@ struct cow_view view_truth(cow_machine *m, struct question question, struct cow_
 	for (uint32_t i = 0; i < m->observer_count; i++)
 		if (m->observers[i].truth)
 			m->observers[i].truth(m->observers[i].ctx, question.mm,
-					      question.page << m->state.page_shift, question.frame,
+					      question.page << m->state.page_shift, pte_frame(*question.pte),
 					      &view);
 	return view;
 }
 
 void decision_tell(cow_machine *m, struct question question, struct cow_view view,
-		   const struct cow_rule *rule, uint64_t pages, const uint32_t *frames)
+		   const struct cow_rule *rule, uint64_t pages, const uint64_t *entries)
 {
 	struct cow_decision decision = {
 		.id = question.id,
@@ -92,7 +91,7 @@ void decision_tell(cow_machine *m, struct question question, struct cow_view vie
 		.process = mm_at(m, question.mm)->number,
 		.addr = question.page << m->state.page_shift,
 		.pages = pages,
-		.frames = frames,
+		.entries = entries,
 	};
 
 	for (uint32_t i = 0; i < m->observer_count; i++)

@@ -4,41 +4,6 @@
  */
 #include "kernel/kernel.h"
 
-enum { RUN = 512 };
-
-/* Tells observers which frames a run of PTEs is about to stop mapping. */
-static void zap_tell(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint32_t slot,
-		     uint32_t slots)
-{
-	const struct vma *in = vma_at(m, vma);
-	uint32_t frames[RUN];
-	uint32_t length = 0;
-
-	for (uint32_t i = 0; i <= slots; i++) {
-		uint64_t pte = i < slots ? leaf->ptes[slot + i] : 0;
-
-		if (pte && length < RUN) {
-			frames[length++] = pte_frame(pte);
-			continue;
-		}
-		if (length) {
-			uint64_t page = leaf->first + slot + i - length;
-
-			change_tell(m, &(struct cow_change){
-					       .kind = COW_CHANGE_UNMAP, .mm = in->mm,
-					       .process = mm_at(m, in->mm)->number,
-					       .addr = page << m->state.page_shift,
-					       .pages = length, .frames = frames,
-					       .object = in->object ? object_at(m, in->object)->number
-								    : 0,
-					       .index = in->object ? vma_pgoff(in, page) : 0 });
-			length = 0;
-		}
-		if (pte)
-			frames[length++] = pte_frame(pte);
-	}
-}
-
 /* zap_pte_range: the hot loop of exit and munmap. */
 static uint32_t zap_leaf(cow_machine *m, const struct leaf *leaf, uint32_t slot, uint32_t slots)
 {
@@ -70,15 +35,14 @@ void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 	struct leaf leaf;
 
 	if (!vma_at(m, vma)->object)
-		note(m, COW_CHANGE_DROP, index, first, end - first, NULL, 0);
+		note(m, COW_CHANGE_DROP, index, first, end - first, 0);
 	while (leaf_next(m, mm->root, &page, end, &leaf)) {
 		uint32_t slot = leaf_slot(m, page);
 		uint64_t slots = leaf_entries(m) - slot;
 
 		if (slots > end - page)
 			slots = end - page;
-		if (m->observer_count)
-			zap_tell(m, vma, &leaf, slot, (uint32_t)slots);
+		note_entries(m, COW_CHANGE_UNMAP, vma, page, slots, &leaf.ptes[slot]);
 		gone += zap_leaf(m, &leaf, slot, (uint32_t)slots);
 		page += slots;
 	}

@@ -69,13 +69,11 @@ static uint32_t neighbour_anon(const cow_machine *m, uint32_t index)
 	return 0;
 }
 
-void anon_prepare(cow_machine *m, uint32_t index)
+void anon_make(cow_machine *m, uint32_t index)
 {
 	struct vma *vma = vma_at(m, index);
 	uint32_t anon;
 
-	if (vma->anon)
-		return;
 	anon = neighbour_anon(m, index);
 	if (!anon) {
 		anon = pool_take(&m->pools[POOL_ANON]);

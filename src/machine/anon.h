@@ -21,7 +21,14 @@ static inline struct avc *avc_at(const cow_machine *m, uint32_t index)
 
 /* anon_vma_prepare: gives the VMA an anon of its own, a mergeable neighbour's if there is one.
  * Needs one anon and one avc in reserve. */
-void anon_prepare(cow_machine *m, uint32_t vma);
+void anon_make(cow_machine *m, uint32_t vma);
+
+static inline void anon_prepare(cow_machine *m, uint32_t vma)
+{
+	if (!vma_at(m, vma)->anon)
+		anon_make(m, vma);
+}
+
 /* anon_vma_clone: hangs `to` on every anon of `from`, as splitting and moving do. */
 void anon_clone(cow_machine *m, uint32_t to, uint32_t from);
 /* anon_vma_fork: the child's VMA hangs on the parent's anons and gets one of its own. */

@@ -52,13 +52,11 @@ void batch_drain(cow_machine *m, uint32_t index)
 }
 
 /* v5.10: lru_cache_add, __pagevec_lru_add; v6.18: folio_batch_add_and_move. */
-void batch_add(cow_machine *m, uint32_t index, uint32_t frame)
+void batch_take(cow_machine *m, uint32_t index, uint32_t frame)
 {
 	struct mm *mm = mm_at(m, index);
 	uint32_t slot;
 
-	if (!m->state.lru_batch)
-		return;
 	slot = pool_take(&m->pools[POOL_LINK]);
 	link_at(m, slot)->frame = frame;
 	link_at(m, slot)->next = mm->batch;

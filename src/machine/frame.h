@@ -102,7 +102,14 @@ static inline bool frame_maybe_pinned(const struct frame *frame)
 uint32_t frame_pincount(const cow_machine *m, uint32_t index);
 
 /* Adds a frame to the LRU batch of an mm, which drains when it holds more than it may. */
-void batch_add(cow_machine *m, uint32_t mm, uint32_t frame);
+void batch_take(cow_machine *m, uint32_t mm, uint32_t frame);
+
+static inline void batch_add(cow_machine *m, uint32_t mm, uint32_t frame)
+{
+	if (m->state.lru_batch)
+		batch_take(m, mm, frame);
+}
+
 /* lru_add_drain: drops the references of the batch. */
 void batch_drain(cow_machine *m, uint32_t mm);
 

@@ -46,7 +46,10 @@ int machine_fail(cow_machine *m, int code, const char *format, ...)
 
 int machine_reserve(cow_machine *m, enum pool_id id, uint64_t more)
 {
-	if (!pool_reserve(&m->allocator, &m->pools[id], more))
+	if (pool_spare(&m->pools[id]) >= more)
+		return 0;
+	machine_forget(m); /* a lone first chunk moves when it grows */
+	if (!pool_grow(&m->allocator, &m->pools[id], more))
 		return 0;
 	machine_fail(m, -ENOMEM, "no host memory for %llu more slots", (unsigned long long)more);
 	m->error.host = true;

@@ -44,6 +44,14 @@ struct memo {
 	const struct cow_rule *rule; /* the answer to it; NULL: none yet */
 };
 
+/* The same for write faults, by what the view would be made of. */
+struct sight {
+	uint64_t counts;             /* refcount and mapcount */
+	uint64_t flags;              /* of frame, PTE, marker, VMA, mm and fault */
+	struct cow_view view;        /* what they come to */
+	const struct cow_rule *rule; /* NULL: none yet */
+};
+
 struct cow_machine {
 	struct machine_state state;
 	struct pool pools[POOL_COUNT];
@@ -55,6 +63,7 @@ struct cow_machine {
 	/* Outside what is compared. */
 	const struct cow_policy *policy;
 	struct memo memo[COW_DECISION_COUNT]; /* policies are pure, so the last answer is kept */
+	struct sight sight;
 	struct cow_observer observers[MACHINE_OBSERVERS];
 	uint32_t observer_count;
 	uint64_t counters[COW_COUNTER_COUNT];
@@ -64,7 +73,8 @@ struct cow_machine {
 	struct {
 		uint32_t mm, vma;    /* VMA found last */
 		uint32_t leaf_mm, leaf; /* leaf table found last, and */
-		uint64_t leaf_page;  /* its first page */
+		uint64_t leaf_page;  /* its first page, and */
+		uint64_t *leaf_ptes; /* its entries: slots do not move while the pool has chunks */
 	} cache;
 };
 
@@ -105,6 +115,7 @@ int machine_fail(cow_machine *m, int code, const char *format, ...)
 static inline void machine_forget(cow_machine *m)
 {
 	m->cache.mm = m->cache.vma = m->cache.leaf_mm = m->cache.leaf = 0;
+	m->cache.leaf_ptes = NULL;
 }
 
 #endif

@@ -95,19 +95,14 @@ void leaf_make(cow_machine *m, uint32_t *root, uint64_t page, struct leaf *leaf,
 	*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, page) };
 }
 
-bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
+bool leaf_of_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
 {
-	uint64_t first = leaf_first(m, page);
-
-	if (m->cache.leaf_mm == mm && m->cache.leaf_page == first && m->cache.leaf) {
-		*leaf = (struct leaf){ table_at(m, m->cache.leaf), m->cache.leaf, first };
-		return true;
-	}
 	if (!leaf_find(m, mm_at(m, mm)->root, page, leaf))
 		return false;
 	m->cache.leaf_mm = mm;
 	m->cache.leaf = leaf->table;
-	m->cache.leaf_page = first;
+	m->cache.leaf_page = leaf->first;
+	m->cache.leaf_ptes = leaf->ptes;
 	return true;
 }
 

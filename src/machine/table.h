@@ -54,8 +54,20 @@ bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end
 /* Finds the leaf table or makes it, from reserved tables; *tables counts those made. */
 void leaf_make(cow_machine *m, uint32_t *root, uint64_t page, struct leaf *leaf, uint32_t *tables);
 /* The same for an mm, remembering the last one. */
-bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
+bool leaf_of_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
 void leaf_make_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
+
+static inline bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
+{
+	uint64_t first = page & ~(uint64_t)(leaf_entries(m) - 1);
+
+	if (m->cache.leaf_mm != mm || m->cache.leaf_page != first || !m->cache.leaf)
+		return leaf_of_walk(m, mm, page, leaf);
+	leaf->ptes = m->cache.leaf_ptes;
+	leaf->table = m->cache.leaf;
+	leaf->first = first;
+	return true;
+}
 
 /* Tables that leaf_make and marker_set may have to make for pages first to end-1. */
 uint64_t tables_missing(const cow_machine *m, uint32_t root, uint64_t first, uint64_t end);

@@ -34,26 +34,15 @@ uint32_t vma_look(const cow_machine *m, uint32_t mm, uint64_t page)
 	return found;
 }
 
-uint32_t vma_find(cow_machine *m, uint32_t mm, uint64_t page)
+uint32_t vma_find_tree(cow_machine *m, uint32_t mm, uint64_t page)
 {
-	uint32_t found = m->cache.vma;
+	uint32_t found = vma_look(m, mm, page);
 
-	if (found && m->cache.mm == mm && vma_at(m, found)->start <= page &&
-	    page < vma_at(m, found)->end)
-		return found;
-	found = vma_look(m, mm, page);
 	if (found) {
 		m->cache.mm = mm;
 		m->cache.vma = found;
 	}
 	return found;
-}
-
-uint32_t vma_covering(cow_machine *m, uint32_t mm, uint64_t page)
-{
-	uint32_t vma = vma_find(m, mm, page);
-
-	return vma && vma_at(m, vma)->start <= page ? vma : 0;
 }
 
 static void tree_insert(cow_machine *m, uint32_t *link, uint32_t index)

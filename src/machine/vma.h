@@ -15,11 +15,28 @@ static inline struct vma *vma_at(const cow_machine *m, uint32_t index)
 }
 
 /* find_vma: the first VMA that ends behind the page; 0: none. */
-uint32_t vma_find(cow_machine *m, uint32_t mm, uint64_t page);
+uint32_t vma_find_tree(cow_machine *m, uint32_t mm, uint64_t page);
+
+static inline uint32_t vma_find(cow_machine *m, uint32_t mm, uint64_t page)
+{
+	uint32_t found = m->cache.vma;
+
+	return found && m->cache.mm == mm && vma_at(m, found)->start <= page &&
+			       page < vma_at(m, found)->end
+		       ? found
+		       : vma_find_tree(m, mm, page);
+}
+
 /* The same for those who only look. */
 uint32_t vma_look(const cow_machine *m, uint32_t mm, uint64_t page);
 /* The VMA that covers the page; 0: none. */
-uint32_t vma_covering(cow_machine *m, uint32_t mm, uint64_t page);
+static inline uint32_t vma_covering(cow_machine *m, uint32_t mm, uint64_t page)
+{
+	uint32_t vma = vma_find(m, mm, page);
+
+	return vma && vma_at(m, vma)->start <= page ? vma : 0;
+}
+
 
 /* Puts a VMA with its range set into the tree and the list of its mm, or takes it out. */
 void vma_link(cow_machine *m, uint32_t vma);

@@ -75,8 +75,8 @@ static size_t matrix_cells_size(const struct matrix *matrix)
 void matrix_free(struct matrix *matrix)
 {
 	cow_release_(matrix->allocator, matrix->cells, matrix_cells_size(matrix));
-	cow_release_(matrix->allocator, matrix->widths,
-		     matrix->policy_count * sizeof(*matrix->widths));
+	cow_release_(matrix->allocator, matrix->columns,
+		     matrix->policy_count * sizeof(*matrix->columns));
 	cow_release_(matrix->allocator, matrix->policies,
 		     matrix->policy_capacity * sizeof(*matrix->policies));
 	cow_release_(matrix->allocator, matrix->scenarios,
@@ -102,9 +102,9 @@ int matrix_init(struct matrix *matrix, cow_report *const *reports, size_t count)
 		error = -ENOMEM;
 	if (!error) {
 		matrix->cells = cow_zalloc_(matrix->allocator, matrix_cells_size(matrix));
-		matrix->widths = cow_zalloc_(matrix->allocator,
-					     matrix->policy_count * sizeof(*matrix->widths));
-		error = matrix->cells && matrix->widths ? 0 : -ENOMEM;
+		matrix->columns = cow_zalloc_(matrix->allocator,
+					     matrix->policy_count * sizeof(*matrix->columns));
+		error = matrix->cells && matrix->columns ? 0 : -ENOMEM;
 	}
 	if (error) {
 		matrix_free(matrix);
@@ -136,7 +136,7 @@ struct matrix_sum matrix_sum(const struct matrix *matrix, size_t policy)
 		sum.ok += report_judged(report) && !report->verdict;
 		for (unsigned bit = 0; bit < COW_VERDICT_COUNT; bit++)
 			sum.verdicts[bit] += report_judged(report) && report->verdict & 1u << bit;
-		sum.copies += report->counters[COW_COUNT_COPIES];
+		sum.copied += report_copied(report);
 		sum.needless += report->counters[COW_COUNT_NEEDLESS_COPIES];
 		sum.unsafe += report->counters[COW_COUNT_UNSAFE_REUSES];
 	}
@@ -150,7 +150,10 @@ static void matrix_json_run(struct json *json, const struct cow_report *report)
 	json_str(json, "status", status_word(report->status));
 	json_str(json, "reason", report->reason[0] ? report->reason : NULL);
 	json_verdict(json, report);
+	json_u64(json, "copied", report_copied(report));
 	json_u64(json, "copies", report->counters[COW_COUNT_COPIES]);
+	json_u64(json, "early-copies", report->counters[COW_COUNT_EARLY_COPIES]);
+	json_u64(json, "unshares", report->counters[COW_COUNT_UNSHARES]);
 	json_u64(json, "needless-copies", report->counters[COW_COUNT_NEEDLESS_COPIES]);
 	json_u64(json, "unsafe-reuses", report->counters[COW_COUNT_UNSAFE_REUSES]);
 	json_u64(json, "failures", report_failed(report));
@@ -167,7 +170,7 @@ static void matrix_json_sum(struct json *json, const struct matrix *matrix, size
 	json_u64(json, "ok", sum.ok);
 	for (unsigned bit = 0; bit < COW_VERDICT_COUNT; bit++)
 		json_u64(json, cow_verdict_word(bit), sum.verdicts[bit]);
-	json_u64(json, "copies", sum.copies);
+	json_u64(json, "copied", sum.copied);
 	json_u64(json, "needless-copies", sum.needless);
 	json_u64(json, "unsafe-reuses", sum.unsafe);
 	json_u64(json, "failed", sum.failed);
@@ -203,8 +206,13 @@ static void matrix_json(struct out *out, const struct matrix *matrix)
 
 static void matrix_csv(struct out *out, const struct matrix *matrix)
 {
-	out_str(out, "scenario,title,policy,status,verdict,copies,needless-copies,unsafe-reuses,"
-		     "failures\n");
+	static const enum cow_counter columns[] = {
+		COW_COUNT_COPIES, COW_COUNT_EARLY_COPIES, COW_COUNT_UNSHARES,
+		COW_COUNT_NEEDLESS_COPIES, COW_COUNT_UNSAFE_REUSES,
+	};
+
+	out_str(out, "scenario,title,policy,status,verdict,copied,copies,early-copies,unshares,"
+		     "needless-copies,unsafe-reuses,failures\n");
 	for (size_t i = 0; i < matrix->report_count; i++) {
 		const struct cow_report *report = matrix->reports[i];
 		char verdict[VERDICT_TEXT];
@@ -215,10 +223,11 @@ static void matrix_csv(struct out *out, const struct matrix *matrix)
 		out_csv(out, cow_scenario_title(report->scenario));
 		out_str(out, ",");
 		out_csv(out, report->policy->name);
-		out_fmt(out, ",%s,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n",
-			status_word(report->status), verdict, report->counters[COW_COUNT_COPIES],
-			report->counters[COW_COUNT_NEEDLESS_COPIES],
-			report->counters[COW_COUNT_UNSAFE_REUSES], report_failed(report));
+		out_fmt(out, ",%s,%s,%" PRIu64, status_word(report->status), verdict,
+			report_copied(report));
+		for (size_t j = 0; j < sizeof(columns) / sizeof(*columns); j++)
+			out_fmt(out, ",%" PRIu64, report->counters[columns[j]]);
+		out_fmt(out, ",%" PRIu64 "\n", report_failed(report));
 	}
 }
 

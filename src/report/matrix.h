@@ -16,7 +16,10 @@ struct matrix {
 	size_t scenario_count, scenario_capacity;
 	const struct cow_policy **policies;
 	size_t policy_count, policy_capacity;
-	size_t *widths;                  /* of the columns; the text's to fill */
+	struct column {
+		size_t width;            /* with the blank behind it */
+		size_t marks;            /* of that: letters before the count */
+	} *columns;                      /* one a policy; the text's to fill */
 	const struct cow_report **cells; /* scenario_count rows of policy_count; NULL: not run */
 };
 
@@ -26,7 +29,7 @@ struct matrix_sum {
 	uint64_t ok;                          /* of them, judged and nothing found */
 	uint64_t verdicts[COW_VERDICT_COUNT]; /* runs in which the word was found */
 	uint64_t failed;                      /* runs with an assertion that failed, or a fault */
-	uint64_t copies, needless, unsafe;
+	uint64_t copied, needless, unsafe;    /* copied: as report_copied */
 };
 
 /* Returns 0 or -ENOMEM; the matrix holds nothing then. */

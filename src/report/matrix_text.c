@@ -10,32 +10,44 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MATRIX_WIDTH = 120, MATRIX_NAME = 40 /* longest name of a row */, CELL_TEXT = 64 };
+enum { MATRIX_WIDTH = 120, MATRIX_NAME = 40 /* longest name of a row */, CELL_TEXT = 64,
+       CELL_MARKS = COW_VERDICT_COUNT + 3 };
+
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
 
 /* A run of columns that is printed together. */
 struct band {
 	size_t first, end; /* policies */
 };
 
-static const char *const short_words[] = { "leak", "corr", "pin", "get", "kill" };
+static const char letters[] = "LCPGK";
 
-_Static_assert(sizeof(short_words) / sizeof(*short_words) == COW_VERDICT_COUNT,
-	       "each verdict needs a short word");
+_Static_assert(sizeof(letters) - 1 == COW_VERDICT_COUNT, "each verdict needs a letter");
 
-static const char *verdict_short(const struct cow_report *report)
+/* "!" of a failed assertion, and the letters of the verdict. */
+static void cell_marks(const struct cow_report *report, char marks[CELL_MARKS])
 {
+	size_t used = 0;
+
+	if (report->status == COW_RUN_FAILED)
+		marks[used++] = '!';
 	if (!report_judged(report))
-		return "--";
+		marks[used++] = '?';
 	for (unsigned bit = 0; bit < COW_VERDICT_COUNT; bit++)
-		if (report->verdict & 1u << bit)
-			return short_words[bit];
-	return "ok";
+		if (report_judged(report) && report->verdict & 1u << bit)
+			marks[used++] = letters[bit];
+	marks[used] = '\0';
 }
 
-static void cell_text(const struct cow_report *report, char *text, size_t size)
+/* marks: columns that the marks take, right-aligned so that the counts stand in a line. */
+static void cell_text(const struct cow_report *report, size_t marks, char *text, size_t size)
 {
+	char mine[CELL_MARKS];
 	uint64_t needless;
-	int used;
+	size_t used;
 
 	text[0] = '\0';
 	if (!report)
@@ -46,14 +58,12 @@ static void cell_text(const struct cow_report *report, char *text, size_t size)
 										    : "FAULT");
 		return;
 	}
+	cell_marks(report, mine);
+	snprintf(text, size, "%*s %" PRIu64, (int)marks, mine, report_copied(report));
+	used = strlen(text);
 	needless = report->counters[COW_COUNT_NEEDLESS_COPIES];
-	used = snprintf(text, size, "%s%s%s %" PRIu64, verdict_short(report),
-			/* more than one bit */
-			report_judged(report) && report->verdict & (report->verdict - 1) ? "+" : "",
-			report->status == COW_RUN_FAILED ? "!" : "",
-			report->counters[COW_COUNT_COPIES]);
-	if (report_judged(report) && needless && used > 0 && (size_t)used < size)
-		snprintf(text + used, size - (size_t)used, "/%" PRIu64, needless);
+	if (report_judged(report) && needless)
+		snprintf(text + used, size - used, "/%" PRIu64, needless);
 }
 
 /* Widths of the columns, each with the blank behind it. */
@@ -62,14 +72,22 @@ static void measure_columns(const struct matrix *matrix)
 	char text[CELL_TEXT];
 
 	for (size_t i = 0; i < matrix->policy_count; i++) {
-		size_t width = 1;
+		struct column *column = &matrix->columns[i];
 
+		*column = (struct column){ .marks = 1, .width = 1 };
 		for (size_t j = 0; j < matrix->scenario_count; j++) {
-			cell_text(matrix_cell(matrix, j, i), text, sizeof(text));
-			if (width < strlen(text))
-				width = strlen(text);
+			const struct cow_report *report = matrix_cell(matrix, j, i);
+
+			if (!report || !report_ran(report))
+				continue;
+			cell_marks(report, text);
+			column->marks = larger(column->marks, strlen(text));
 		}
-		matrix->widths[i] = width + 1;
+		for (size_t j = 0; j < matrix->scenario_count; j++) {
+			cell_text(matrix_cell(matrix, j, i), column->marks, text, sizeof(text));
+			column->width = larger(column->width, strlen(text));
+		}
+		column->width++;
 	}
 }
 
@@ -107,11 +125,11 @@ static size_t names_width(const struct matrix *matrix)
 /* As many columns as fit, and one at least. */
 static struct band band_from(const struct matrix *matrix, size_t first, size_t names)
 {
-	size_t used = names + matrix->widths[first];
+	size_t used = names + matrix->columns[first].width;
 	struct band band = { first, first + 1 };
 
 	while (band.end < matrix->policy_count) {
-		used += matrix->widths[band.end];
+		used += matrix->columns[band.end].width;
 		/* the blank behind the last column is not printed */
 		if (used > MATRIX_WIDTH + 1)
 			break;
@@ -126,7 +144,7 @@ static void text_stairs(struct out *out, const struct matrix *matrix, struct ban
 	for (size_t step = band.first; step < band.end; step++) {
 		out_pad(out, names);
 		for (size_t i = band.first; i < step; i++)
-			out_cell(out, "|", matrix->widths[i]);
+			out_cell(out, "|", matrix->columns[i].width);
 		out_text(out, matrix->policies[step]->name);
 		out_str(out, "\n");
 	}
@@ -142,25 +160,26 @@ static void text_row(struct out *out, const struct matrix *matrix, size_t row, s
 	row_name(matrix->scenarios[row], name);
 	behind = names - out_text(out, name);
 	for (size_t i = band.first; i < band.end; i++) {
-		cell_text(matrix_cell(matrix, row, i), text, sizeof(text));
+		cell_text(matrix_cell(matrix, row, i), matrix->columns[i].marks, text,
+			  sizeof(text));
 		if (text[0]) {
 			out_pad(out, behind);
 			out_str(out, text);
 			behind = 0;
 		}
-		behind += matrix->widths[i] - strlen(text);
+		behind += matrix->columns[i].width - strlen(text);
 	}
 	out_str(out, "\n");
 }
 
 static void text_legend(struct out *out)
 {
-	out_str(out, "A row is a scenario, a column a policy.  `leak 2/1`: the audit found a leak; "
-		     "2 pages copied, 1 needlessly.\n"
-		     "leak  corr corruption  pin stale-pin  get stale-get  kill killed  "
-		     "ok nothing found  -- not judged  + and more\n"
-		     "! an assertion failed  skip the file does not speak of the policy  "
-		     "n/m not modelled yet  FAULT of cowlab itself\n\n");
+	out_str(out, "A row is a scenario, a column a policy.  `L 2/1`: the audit found a leak; "
+		     "2 pages were copied, 1 needlessly.\n"
+		     "L leak  C corruption  P stale-pin  G stale-get  K killed  (no letter: ok)  "
+		     "? not judged  ! an assertion failed\n"
+		     "skip: the file does not speak of the policy  n/m: not modelled yet  "
+		     "FAULT: of cowlab itself\n\n");
 }
 
 static void text_sums(struct out *out, const struct matrix *matrix)
@@ -174,7 +193,7 @@ static void text_sums(struct out *out, const struct matrix *matrix)
 	out_str(out, "  runs    ok");
 	for (unsigned bit = 0; bit < COW_VERDICT_COUNT; bit++)
 		out_fmt(out, "  %s", cow_verdict_word(bit));
-	out_str(out, "  copies  needless  unsafe-reuses  failed\n");
+	out_str(out, "  copied  needless  unsafe  failed\n");
 	for (size_t i = 0; i < matrix->policy_count; i++) {
 		struct matrix_sum sum = matrix_sum(matrix, i);
 
@@ -183,8 +202,8 @@ static void text_sums(struct out *out, const struct matrix *matrix)
 		for (unsigned bit = 0; bit < COW_VERDICT_COUNT; bit++)
 			out_fmt(out, "  %*" PRIu64, (int)strlen(cow_verdict_word(bit)),
 				sum.verdicts[bit]);
-		out_fmt(out, "  %6" PRIu64 "  %8" PRIu64 "  %13" PRIu64 "  %6" PRIu64 "%s\n",
-			sum.copies, sum.needless, sum.unsafe, sum.failed, sum.failed ? "!" : "");
+		out_fmt(out, "  %6" PRIu64 "  %8" PRIu64 "  %6" PRIu64 "  %6" PRIu64 "%s\n",
+			sum.copied, sum.needless, sum.unsafe, sum.failed, sum.failed ? "!" : "");
 	}
 }
 

@@ -15,11 +15,6 @@ struct columns {
 	size_t file, policy, verdict;
 };
 
-static bool report_explained(const struct cow_report *report)
-{
-	return report->decision_count || report->decisions_lost;
-}
-
 static void text_view(struct out *out, const struct report_decision *decision)
 {
 	struct view_field fields[VIEW_FIELDS];
@@ -197,6 +192,11 @@ static void text_short(struct out *out, const struct cow_report *report,
 		out_str(out, "verdict ");
 		out_cell(out, verdict, columns->verdict);
 		out_fmt(out, "  copies %" PRIu64, report->counters[COW_COUNT_COPIES]);
+		if (report->counters[COW_COUNT_EARLY_COPIES])
+			out_fmt(out, " early-copies %" PRIu64,
+				report->counters[COW_COUNT_EARLY_COPIES]);
+		if (report->counters[COW_COUNT_UNSHARES])
+			out_fmt(out, " unshares %" PRIu64, report->counters[COW_COUNT_UNSHARES]);
 		if (report_judged(report))
 			out_fmt(out, " (needless %" PRIu64 ")",
 				report->counters[COW_COUNT_NEEDLESS_COPIES]);
@@ -231,7 +231,7 @@ void reports_text(struct out *out, cow_report *const *reports, size_t count)
 		widen(&columns.policy, reports[i]->policy->name);
 		if (report_ran(reports[i]))
 			widen(&columns.verdict, verdict);
-		explained |= report_explained(reports[i]);
+		explained |= reports[i]->explained;
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (explained)

@@ -35,6 +35,12 @@ bool report_judged(const struct cow_report *report)
 	return report->audited && report_ran(report);
 }
 
+uint64_t report_copied(const struct cow_report *report)
+{
+	return report->counters[COW_COUNT_COPIES] + report->counters[COW_COUNT_EARLY_COPIES] +
+	       report->counters[COW_COUNT_UNSHARES];
+}
+
 uint64_t report_failed(const struct cow_report *report)
 {
 	return report->failure_count + report->failures_lost;

@@ -17,6 +17,8 @@ const char *status_word(enum cow_status status);
 bool report_ran(const struct cow_report *report);
 /* It did so under an audit. */
 bool report_judged(const struct cow_report *report);
+/* Pages copied by write faults, by fork and to unshare: what needless copies are a part of. */
+uint64_t report_copied(const struct cow_report *report);
 /* Assertions that failed, those that are not kept included. */
 uint64_t report_failed(const struct cow_report *report);
 

@@ -152,7 +152,10 @@ static struct cow_report held_leak = {
 
 static struct cow_report held_ok = {
 	.scenario = &first_scenario, .policy = &exclusive, .status = COW_RUN_HELD, .audited = true,
-	.counters = { [COW_COUNT_COPIES] = 1, [COW_COUNT_FAULTS] = 3 }, .events = 8,
+	.counters = { [COW_COUNT_COPIES] = 1, [COW_COUNT_EARLY_COPIES] = 2,
+		      [COW_COUNT_UNSHARES] = 4, [COW_COUNT_NEEDLESS_COPIES] = 2,
+		      [COW_COUNT_FAULTS] = 3 },
+	.events = 8,
 };
 
 static struct cow_report failed = {
