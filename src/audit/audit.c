@@ -10,17 +10,6 @@ static uint64_t page_of(const struct cow_audit *audit, uint64_t addr)
 	return addr >> audit->machine->state.page_shift;
 }
 
-/* The cell itself, behind the index of a shared one. */
-static struct cell resolve(struct cow_audit *audit, const struct cell *cell)
-{
-	if (cell->stamp & STAMP_INDIRECT) {
-		const struct shared_cell *shared = shared_at(audit, cell->value);
-
-		return (struct cell){ shared->value, shared->stamp };
-	}
-	return *cell;
-}
-
 /* Space and page of a change: those of the process, or of the shared memory. */
 static uint64_t space_page(const struct cow_audit *audit, const struct cow_change *change,
 			   uint64_t *page)
@@ -32,16 +21,16 @@ static uint64_t space_page(const struct cow_audit *audit, const struct cow_chang
 /* If references were taken of the page, they must be to the frame that it is in now. */
 static void check_refs(struct cow_audit *audit, uint32_t process, uint64_t addr, uint32_t frame)
 {
-	const struct cell *cell = cell_find(audit, process, page_of(audit, addr));
+	const uint64_t *cell = cell_find(audit, process, page_of(audit, addr));
 
-	if (cell && (cell->stamp & STAMP_INDIRECT))
-		shared_mapped(audit, (uint32_t)cell->value, process, addr, frame);
+	if (cell && (*cell & STAMP_INDIRECT))
+		shared_mapped(audit, cell_shared(*cell), process, addr, frame);
 }
 
 static void on_map(struct cow_audit *audit, const struct cow_change *change)
 {
 	for (uint64_t i = 0; i < change->pages; i++)
-		frame_truth(audit, cow_entry_frame(change->entries[i]))->maps++;
+		++*maps_of(audit, cow_entry_frame(change->entries[i]));
 	if (change->object || !audit->records.live)
 		return;
 	for (uint64_t i = 0; i < change->pages; i++)
@@ -54,69 +43,68 @@ static void on_map(struct cow_audit *audit, const struct cow_change *change)
 static void on_unmap(struct cow_audit *audit, const struct cow_change *change)
 {
 	for (uint64_t i = 0; i < change->pages; i++)
-		frame_truth(audit, cow_entry_frame(change->entries[i]))->maps--;
+		--*maps_of(audit, cow_entry_frame(change->entries[i]));
 }
 
 /* A frame of the process's own is mapped, in place of `old` if that is not 0. */
 static void on_fresh(struct cow_audit *audit, const struct cow_change *change)
 {
-	struct frame_truth *truth = frame_truth(audit, change->frame);
 	uint32_t old = (uint32_t)change->from;
 
-	truth->stamp = old ? frame_truth(audit, old)->stamp : 0;
-	truth->maps = 1;
+	*content_of(audit, change->frame) = *content_of(audit, old);
+	*maps_of(audit, change->frame) = 1;
 	if (old)
-		frame_truth(audit, old)->maps--;
+		--*maps_of(audit, old);
 	if (audit->records.live)
 		check_refs(audit, change->process, change->addr, change->frame);
+}
+
+/* Somebody wrote: the cell, or the shared cell that it stands for, has a new stamp. */
+static void write_cell(struct cow_audit *audit, uint64_t *cell, const struct cow_change *change,
+		       uint64_t means)
+{
+	uint64_t stamp = stamp_make(++audit->time, change->process, means);
+
+	*content_of(audit, change->frame) = (struct content){ stamp, change->value };
+	if (*cell & STAMP_INDIRECT)
+		shared_at(audit, cell_shared(*cell))->stamp = stamp;
+	else
+		*cell = stamp;
 }
 
 static void on_write(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint64_t page, space = space_page(audit, change, &page);
-	struct cell *cell = cell_make(audit, space, page);
-	uint64_t stamp = stamp_make(++audit->time, change->process, 0);
 
-	frame_truth(audit, change->frame)->stamp = stamp;
-	if (cell->stamp & STAMP_INDIRECT) {
-		shared_at(audit, cell->value)->stamp = stamp;
-		shared_at(audit, cell->value)->value = change->value;
-		return;
-	}
-	*cell = (struct cell){ change->value, stamp };
+	write_cell(audit, cell_make(audit, space, page), change, 0);
 }
 
 static void on_read(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint64_t page, space = space_page(audit, change, &page);
-	const struct cell *cell = cell_find(audit, space, page);
-	struct cell truth;
+	const uint64_t *cell = cell_find(audit, space, page);
+	uint64_t expected = cell ? *cell : 0;
 
-	if (cell)
-		truth = resolve(audit, cell);
-	judge_read(audit, change->process, change->addr, cell ? &truth : NULL, change->frame,
-		   change->value, 0);
+	if (expected & STAMP_INDIRECT)
+		expected = shared_at(audit, cell_shared(expected))->stamp;
+	judge_read(audit, change->process, change->addr, expected, change->frame, change->value, 0);
 }
 
 static void on_peek(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint32_t index = audit->refs[change->ref].records[change->from];
-	const struct shared_cell *shared = shared_at(audit, record_at(audit, index)->cell);
-	struct cell truth = { shared->value, shared->stamp };
 
-	judge_read(audit, change->process, 0, &truth, change->frame, change->value, index);
+	judge_read(audit, change->process, 0,
+		   shared_at(audit, record_at(audit, index)->cell)->stamp, change->frame,
+		   change->value, index);
 }
 
 static void on_poke(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint32_t index = audit->refs[change->ref].records[change->from];
-	struct shared_cell *shared = shared_at(audit, record_at(audit, index)->cell);
-	uint64_t stamp = stamp_make(++audit->time, change->process,
-				    change->flags & COW_GUP_PIN ? STAMP_BY_PIN : STAMP_BY_GET);
 
-	frame_truth(audit, change->frame)->stamp = stamp;
-	shared->stamp = stamp;
-	shared->value = change->value;
+	write_cell(audit, &shared_at(audit, record_at(audit, index)->cell)->stamp, change,
+		   change->flags & COW_GUP_PIN ? STAMP_BY_PIN : STAMP_BY_GET);
 }
 
 static void on_change(void *ctx, const struct cow_change *change)
@@ -130,11 +118,8 @@ static void on_change(void *ctx, const struct cow_change *change)
 		on_fresh(audit, change);
 		break;
 	case COW_CHANGE_ADD:
-		frame_truth(audit, change->frame)->stamp = 0;
-		break;
 	case COW_CHANGE_EARLY_COPY:
-		frame_truth(audit, change->frame)->stamp =
-			frame_truth(audit, (uint32_t)change->from)->stamp;
+		*content_of(audit, change->frame) = *content_of(audit, (uint32_t)change->from);
 		break;
 	case COW_CHANGE_MAP:
 		on_map(audit, change);
@@ -221,9 +206,9 @@ static void warn_pinned(struct cow_audit *audit, const struct cow_op *op)
 	if (!audit->processes[op->process].pins)
 		return;
 	for (uint64_t page = first; page < first + op->pages; page++) {
-		const struct cell *cell = cell_find(audit, op->process, page);
-		uint32_t at = cell && (cell->stamp & STAMP_INDIRECT)
-				      ? shared_at(audit, cell->value)->refs
+		const uint64_t *cell = cell_find(audit, op->process, page);
+		uint32_t at = cell && (*cell & STAMP_INDIRECT)
+				      ? shared_at(audit, cell_shared(*cell))->refs
 				      : 0;
 
 		for (; at; at = record_at(audit, at)->next_of_cell)
@@ -267,8 +252,11 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 {
 	uint64_t page = page_of(audit, op->addr);
 
-	if (pool_reserve(&audit->allocator, &audit->frames,
-			 audit->machine->pools[POOL_FRAME].capacity))
+	uint32_t frames = audit->machine->pools[POOL_FRAME].capacity;
+
+	if (pool_reserve(&audit->allocator, &audit->contents, frames) ||
+	    pool_reserve(&audit->allocator, &audit->maps, frames) ||
+	    pool_reserve(&audit->allocator, &audit->holds, frames))
 		return -ENOMEM;
 	switch (op->kind) {
 	case COW_OP_MM_CREATE:
@@ -349,8 +337,10 @@ int cow_audit_attach(cow_machine *m, cow_audit **out)
 	audit->allocator = m->allocator;
 	audit->bits = m->state.bits[0] < 9 ? m->state.bits[0] : 9;
 	observer.ctx = audit;
-	failed = pool_init(&m->allocator, &audit->frames, sizeof(struct frame_truth), FRAMES_SHIFT,
+	failed = pool_init(&m->allocator, &audit->contents, sizeof(struct content), CONTENTS_SHIFT,
 			   16) ||
+		 pool_init(&m->allocator, &audit->maps, sizeof(uint32_t), MAPS_SHIFT, 16) ||
+		 pool_init(&m->allocator, &audit->holds, sizeof(uint32_t), MAPS_SHIFT, 16) ||
 		 pool_init(&m->allocator, &audit->cells, sizeof(struct shared_cell), CELLS_SHIFT,
 			   4) ||
 		 pool_init(&m->allocator, &audit->records, sizeof(struct record), RECORDS_SHIFT, 4) ||
@@ -380,7 +370,9 @@ void cow_audit_detach(cow_audit *audit)
 	cow_release_(&allocator, audit->processes,
 		     audit->process_room * sizeof(*audit->processes));
 	cow_release_(&allocator, audit->objects, audit->object_room * sizeof(*audit->objects));
-	pool_fini(&allocator, &audit->frames);
+	pool_fini(&allocator, &audit->contents);
+	pool_fini(&allocator, &audit->maps);
+	pool_fini(&allocator, &audit->holds);
 	pool_fini(&allocator, &audit->cells);
 	pool_fini(&allocator, &audit->records);
 	cow_release_(&allocator, audit, sizeof(*audit));
@@ -403,7 +395,8 @@ const struct cow_finding *cow_audit_finding(const cow_audit *audit, size_t index
 
 uint64_t cow_audit_memory(const cow_audit *audit)
 {
-	return sizeof(*audit) + audit->leaf_memory + pool_memory(&audit->frames) +
+	return sizeof(*audit) + audit->leaf_memory + pool_memory(&audit->contents) +
+	       pool_memory(&audit->maps) + pool_memory(&audit->holds) +
 	       pool_memory(&audit->cells) + pool_memory(&audit->records) +
 	       audit->bucket_count * sizeof(*audit->buckets) +
 	       audit->process_room * sizeof(*audit->processes) +

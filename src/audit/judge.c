@@ -57,23 +57,24 @@ static unsigned word_for(const struct cow_audit *audit, uint32_t process, uint64
 	return COW_VERDICT(CORRUPTION);
 }
 
-void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, const struct cell *cell,
+void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, uint64_t expected,
 		uint32_t frame, uint64_t value, uint32_t index)
 {
-	uint64_t expected = cell ? cell->stamp : 0;
-	uint64_t should = cell ? cell->value : 0;
-	uint64_t seen = frame_truth(audit, frame)->stamp;
-	char sentence[200];
+	const struct content *content = content_of(audit, frame);
+	uint64_t seen = content->stamp;
+	const char *whose = "another process wrote";
+	char sentence[160];
 
-	if (expected == seen && should == value)
+	if (expected == seen && content->value == value)
 		return;
-	snprintf(sentence, sizeof(sentence), "%s0x%llx, which %s, in place of 0x%llx",
-		 index ? "a reference saw " : "a process saw ", (unsigned long long)value,
-		 !seen ? "nobody wrote"
-		 : stamp_process(seen) == process
-			 ? "is not its last write"
-			 : "another process wrote",
-		 (unsigned long long)should);
+	if (content->value != value)
+		whose = "nobody wrote there";
+	else if (!seen)
+		whose = "is a page that nobody wrote";
+	else if (stamp_process(seen) == process)
+		whose = "is not its last write";
+	snprintf(sentence, sizeof(sentence), "%s saw 0x%llx, which %s",
+		 index ? "a reference" : "a process", (unsigned long long)value, whose);
 	finding_add(audit,
 		    word_for(audit, process, expected, seen, index ? record_at(audit, index) : NULL),
 		    process, stamp_process(seen), addr, sentence);
@@ -81,25 +82,24 @@ void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, const 
 
 bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_t page)
 {
-	const struct frame_truth *truth = frame_truth(audit, frame);
-	const struct cell *cell;
+	const uint64_t *cell;
+	uint32_t at = *holds_of(audit, frame);
 
-	if (truth->maps > 1)
+	if (*maps_of(audit, frame) > 1)
 		return false;
-	if (!truth->refs)
+	if (!at)
 		return true;
 	cell = cell_find(audit, space, page);
-	for (uint32_t at = truth->refs; at; at = record_at(audit, at)->next_of_frame)
-		if (!cell || !(cell->stamp & STAMP_INDIRECT) ||
-		    record_at(audit, at)->cell != cell->value)
+	for (; at; at = record_at(audit, at)->next_of_frame)
+		if (!cell || !(*cell & STAMP_INDIRECT) ||
+		    record_at(audit, at)->cell != cell_shared(*cell))
 			return false;
 	return true;
 }
 
 bool judge_pinned(const struct cow_audit *audit, uint32_t frame)
 {
-	for (uint32_t at = frame_truth(audit, frame)->refs; at;
-	     at = record_at(audit, at)->next_of_frame)
+	for (uint32_t at = *holds_of(audit, frame); at; at = record_at(audit, at)->next_of_frame)
 		if (record_at(audit, at)->flags & COW_GUP_PIN)
 			return true;
 	return false;

@@ -31,20 +31,15 @@ int refs_reserve(struct cow_audit *audit, uint32_t slot, uint64_t pages)
 /* The shared cell of a page, made of its cell if there is none yet. */
 static uint32_t share_cell(struct cow_audit *audit, uint64_t space, uint64_t page)
 {
-	struct cell *cell = cell_make(audit, space, page);
-	struct shared_cell *shared;
+	uint64_t *cell = cell_make(audit, space, page);
 	uint32_t index;
 
-	if (cell->stamp & STAMP_INDIRECT)
-		return (uint32_t)cell->value;
+	if (*cell & STAMP_INDIRECT)
+		return cell_shared(*cell);
 	index = pool_take(&audit->cells);
-	shared = shared_at(audit, index);
-	shared->value = cell->value;
-	shared->stamp = cell->stamp;
-	shared->space = space;
-	shared->page = page;
-	shared->attached = true;
-	*cell = (struct cell){ index, STAMP_INDIRECT };
+	*shared_at(audit, index) = (struct shared_cell){ .stamp = *cell, .space = space,
+							 .page = page, .attached = true };
+	*cell = STAMP_INDIRECT | index;
 	audit->last->indirect++;
 	return index;
 }
@@ -58,13 +53,13 @@ void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t 
 	uint32_t cell = share_cell(audit, space, page);
 	struct shared_cell *shared = shared_at(audit, cell);
 
-	*record = (struct record){ .next_of_frame = frame_truth(audit, frame)->refs,
+	*record = (struct record){ .next_of_frame = *holds_of(audit, frame),
 				   .next_of_cell = shared->refs, .frame = frame, .cell = cell,
 				   .process = change->process, .flags = change->flags };
 	/* A read-only pin of the zero page without FOLL_LONGTERM is promised nothing. */
 	record->promised = (change->flags & COW_GUP_PIN) &&
 			   (frame || (change->flags & (COW_GUP_WRITE | COW_GUP_LONGTERM)));
-	frame_truth(audit, frame)->refs = index;
+	*holds_of(audit, frame) = index;
 	shared->refs = index;
 	shared->count++;
 	audit->refs[change->ref].records[change->from] = index;
@@ -77,9 +72,7 @@ static void fold(struct cow_audit *audit, uint32_t index)
 	struct shared_cell *shared = shared_at(audit, index);
 
 	if (shared->attached) {
-		struct cell *cell = cell_find(audit, shared->space, shared->page);
-
-		*cell = (struct cell){ shared->value, shared->stamp };
+		*cell_find(audit, shared->space, shared->page) = shared->stamp;
 		audit->last->indirect--;
 	}
 	pool_give(&audit->cells, index);
@@ -89,7 +82,7 @@ void ref_put(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint32_t index = audit->refs[change->ref].records[change->from];
 	struct record *record = record_at(audit, index);
-	uint32_t *link = &frame_truth(audit, record->frame)->refs;
+	uint32_t *link = holds_of(audit, record->frame);
 	uint32_t cell = record->cell;
 
 	while (*link != index)
@@ -106,10 +99,10 @@ void ref_put(struct cow_audit *audit, const struct cow_change *change)
 		fold(audit, cell);
 }
 
-void shared_detach(struct cow_audit *audit, struct cell *cell)
+void shared_detach(struct cow_audit *audit, uint64_t *cell)
 {
-	shared_at(audit, cell->value)->attached = false;
-	*cell = (struct cell){ 0 };
+	shared_at(audit, cell_shared(*cell))->attached = false;
+	*cell = 0;
 }
 
 void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uint64_t addr,

@@ -7,7 +7,7 @@
 
 static size_t leaf_size(const struct cow_audit *audit)
 {
-	return sizeof(struct leafcells) + (sizeof(struct cell) << audit->bits);
+	return sizeof(struct leafcells) + (sizeof(uint64_t) << audit->bits);
 }
 
 static size_t bucket_of(const struct cow_audit *audit, uint64_t space, uint64_t group)
@@ -24,12 +24,10 @@ static struct leafcells **leaves_of(struct cow_audit *audit, uint64_t space)
 				    : &audit->processes[space].leaves;
 }
 
-static struct leafcells *leaf_lookup(struct cow_audit *audit, uint64_t space, uint64_t group)
+struct leafcells *leaf_lookup_hash(struct cow_audit *audit, uint64_t space, uint64_t group)
 {
-	struct leafcells *leaf = audit->last;
+	struct leafcells *leaf;
 
-	if (leaf && leaf->space == space && leaf->group == group)
-		return leaf;
 	if (!audit->bucket_count)
 		return NULL;
 	for (leaf = audit->buckets[bucket_of(audit, space, group)]; leaf; leaf = leaf->chained)
@@ -38,13 +36,6 @@ static struct leafcells *leaf_lookup(struct cow_audit *audit, uint64_t space, ui
 			break;
 		}
 	return leaf;
-}
-
-struct cell *cell_find(struct cow_audit *audit, uint64_t space, uint64_t page)
-{
-	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
-
-	return leaf ? &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)] : NULL;
 }
 
 /* A leaf from the reserve, put in its place; its cells are as they were left. */
@@ -68,13 +59,13 @@ static struct leafcells *leaf_take(struct cow_audit *audit, uint64_t space, uint
 	return leaf;
 }
 
-struct cell *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page)
+uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page)
 {
 	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
 
 	if (!leaf) {
 		leaf = leaf_take(audit, space, page >> audit->bits);
-		memset(leaf->cells, 0, sizeof(struct cell) << audit->bits);
+		memset(leaf->cells, 0, sizeof(uint64_t) << audit->bits);
 	}
 	return &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)];
 }
@@ -169,19 +160,16 @@ static void copy_cells(struct cow_audit *audit, const struct leafcells *from, ui
 	if (!to) {
 		to = leaf_take(audit, space, from->group);
 		if (first > base || end < base + (UINT64_C(1) << audit->bits))
-			memset(to->cells, 0, sizeof(struct cell) << audit->bits);
+			memset(to->cells, 0, sizeof(uint64_t) << audit->bits);
 	}
 	memcpy(&to->cells[first - base], &from->cells[first - base],
-	       (size_t)(end - first) * sizeof(struct cell));
+	       (size_t)(end - first) * sizeof(uint64_t));
 	if (!from->indirect)
 		return;
 	/* The child's page has the content, but the references are the parent's. */
 	for (uint64_t i = first - base; i < end - base; i++)
-		if (to->cells[i].stamp & STAMP_INDIRECT) {
-			const struct shared_cell *shared = shared_at(audit, to->cells[i].value);
-
-			to->cells[i] = (struct cell){ shared->value, shared->stamp };
-		}
+		if (to->cells[i] & STAMP_INDIRECT)
+			to->cells[i] = shared_at(audit, cell_shared(to->cells[i]))->stamp;
 }
 
 typedef void leaf_fn(struct cow_audit *audit, struct leafcells *leaf, uint64_t space,
@@ -240,14 +228,14 @@ static void drop_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t
 	(void)unused;
 	if (leaf->indirect)
 		for (uint64_t i = first - base; i < end - base; i++)
-			if (leaf->cells[i].stamp & STAMP_INDIRECT) {
+			if (leaf->cells[i] & STAMP_INDIRECT) {
 				shared_detach(audit, &leaf->cells[i]);
 				leaf->indirect--;
 			}
 	if (end - first == UINT64_C(1) << audit->bits)
 		leaf_free(audit, leaf);
 	else
-		memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(struct cell));
+		memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(uint64_t));
 }
 
 void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
@@ -259,20 +247,19 @@ void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t
 		uint64_t pages)
 {
 	for (uint64_t i = 0; i < pages; i++) {
-		struct cell *cell = cell_find(audit, space, from + i);
-		struct cell moved;
+		uint64_t *cell = cell_find(audit, space, from + i);
+		uint64_t moved = cell ? *cell : 0;
 
-		if (!cell || (!cell->stamp && !cell->value))
+		if (!moved)
 			continue;
-		moved = *cell;
-		*cell = (struct cell){ 0 };
-		if (moved.stamp & STAMP_INDIRECT) {
-			leaf_lookup(audit, space, (from + i) >> audit->bits)->indirect--;
-			shared_at(audit, moved.value)->page = to + i;
+		*cell = 0;
+		if (moved & STAMP_INDIRECT) {
+			audit->last->indirect--;
+			shared_at(audit, cell_shared(moved))->page = to + i;
 		}
 		*cell_make(audit, space, to + i) = moved;
-		if (moved.stamp & STAMP_INDIRECT)
-			leaf_lookup(audit, space, (to + i) >> audit->bits)->indirect++;
+		if (moved & STAMP_INDIRECT)
+			audit->last->indirect++;
 	}
 }
 

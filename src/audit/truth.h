@@ -2,10 +2,11 @@
  *
  * What is true, kept beside the machine and by other means.
  *
- * A *cell* says what one page of one process must hold: a value, and the stamp of the write that
- * put it there.  fork copies cells.  A *frame truth* says which write the content of a frame comes
- * from, and how many PTEs map it, as told by the changes.  Who reads a page must find, in the frame,
- * the stamp that stands in the cell.  Stamps are unique, so equal values hide nothing.
+ * A *stamp* names a write: who, when, by what means.  A *cell* is the stamp of the write whose value
+ * one page of one process must hold; fork copies cells.  A *content* is what a frame should hold: the
+ * stamp of the write that it comes from, and its value, as told by the changes.  Who reads a page
+ * must find the cell's stamp in the content of the frame, and the content's value in the machine.
+ * Stamps are unique, so equal values hide nothing.
  *
  * A cell that a reference was taken of becomes a record of its own (`shared cell`), which lives on
  * when the page is dropped.  No code of policy/ or of kernel/ is used here, and none asks us.
@@ -18,7 +19,7 @@
 #include <errno.h>
 
 /* A stamp: who wrote, when (a count of writes), and by what means. 0: nobody, a page of zeroes. */
-#define STAMP_INDIRECT (UINT64_C(1) << 63) /* of a cell: value is the index of a shared cell */
+#define STAMP_INDIRECT (UINT64_C(1) << 63) /* of a cell: the rest is the index of a shared cell */
 #define STAMP_BY_GET   (UINT64_C(1) << 62) /* written through a FOLL_GET reference */
 #define STAMP_BY_PIN   (UINT64_C(1) << 61) /* written through a FOLL_PIN reference */
 enum { STAMP_PROCESS_BITS = 24 };
@@ -38,10 +39,11 @@ static inline uint64_t stamp_time(uint64_t stamp)
 	return (stamp & ~(STAMP_INDIRECT | STAMP_BY_GET | STAMP_BY_PIN)) >> STAMP_PROCESS_BITS;
 }
 
-struct cell {
-	uint64_t value;
-	uint64_t stamp;
-};
+/* The shared cell that a cell stands for; the cell must be indirect. */
+static inline uint32_t cell_shared(uint64_t cell)
+{
+	return (uint32_t)cell;
+}
 
 /* The cells of a run of pages of one space: a process, or shared memory. */
 struct leafcells {
@@ -50,14 +52,13 @@ struct leafcells {
 	struct leafcells *chained;  /* of the same bucket */
 	uint32_t indirect;          /* cells that are shared cells */
 	uint32_t bits;              /* log2 cells */
-	struct cell cells[];
+	uint64_t cells[];           /* stamps */
 };
 
 /* A cell with references to it. */
 struct shared_cell {
 	uint32_t refs;     /* first record; also the link of a free slot */
 	uint32_t count;    /* records */
-	uint64_t value;
 	uint64_t stamp;
 	uint64_t space;    /* where it is attached */
 	uint64_t page;
@@ -76,10 +77,10 @@ struct record {
 	bool stale;         /* page and frame have parted, and that was told */
 };
 
-struct frame_truth {
-	uint64_t stamp;  /* of the write that its content comes from */
-	uint32_t maps;   /* PTEs that map it */
-	uint32_t refs;   /* first record */
+/* What a frame should hold. */
+struct content {
+	uint64_t stamp; /* of the write that it comes from */
+	uint64_t value; /* and what that wrote */
 };
 
 struct process_truth {
@@ -104,9 +105,11 @@ struct cow_audit {
 	uint64_t op;    /* calls so far */
 	unsigned verdict;
 
-	struct pool frames;  /* struct frame_truth, by frame */
-	struct pool cells;   /* struct shared_cell */
-	struct pool records; /* struct record */
+	struct pool contents; /* struct content, by frame */
+	struct pool maps;     /* uint32_t, by frame: PTEs that map it */
+	struct pool holds;    /* uint32_t, by frame: first record of a reference to it */
+	struct pool cells;    /* struct shared_cell */
+	struct pool records;  /* struct record */
 	struct process_truth *processes; size_t process_room;
 	struct process_truth *objects;   size_t object_room;
 	struct ref_truth *refs;          size_t ref_room; /* by slot */
@@ -123,16 +126,26 @@ struct cow_audit {
 	unsigned kept;               /* words that have a finding */
 };
 
-enum { FRAMES_SHIFT = 12, CELLS_SHIFT = 8, RECORDS_SHIFT = 8 };
+enum { CONTENTS_SHIFT = 12, MAPS_SHIFT = 14, CELLS_SHIFT = 8, RECORDS_SHIFT = 8 };
 
-static inline struct frame_truth *frame_truth(const struct cow_audit *audit, uint32_t frame)
+static inline struct content *content_of(const struct cow_audit *audit, uint32_t frame)
 {
-	return POOL_AT(&audit->frames, frame, struct frame_truth, FRAMES_SHIFT);
+	return POOL_AT(&audit->contents, frame, struct content, CONTENTS_SHIFT);
 }
 
-static inline struct shared_cell *shared_at(const struct cow_audit *audit, uint64_t index)
+static inline uint32_t *maps_of(const struct cow_audit *audit, uint32_t frame)
 {
-	return POOL_AT(&audit->cells, (uint32_t)index, struct shared_cell, CELLS_SHIFT);
+	return POOL_AT(&audit->maps, frame, uint32_t, MAPS_SHIFT);
+}
+
+static inline uint32_t *holds_of(const struct cow_audit *audit, uint32_t frame)
+{
+	return POOL_AT(&audit->holds, frame, uint32_t, MAPS_SHIFT);
+}
+
+static inline struct shared_cell *shared_at(const struct cow_audit *audit, uint32_t index)
+{
+	return POOL_AT(&audit->cells, index, struct shared_cell, CELLS_SHIFT);
 }
 
 static inline struct record *record_at(const struct cow_audit *audit, uint32_t index)
@@ -150,10 +163,28 @@ static inline uint64_t space_of(uint32_t process, uint32_t object)
 
 /* ---- shadow.c ---- */
 
-/* The cell of a page; NULL: never written, so all zero. */
-struct cell *cell_find(struct cow_audit *audit, uint64_t space, uint64_t page);
+struct leafcells *leaf_lookup_hash(struct cow_audit *audit, uint64_t space, uint64_t group);
+
+static inline struct leafcells *leaf_lookup(struct cow_audit *audit, uint64_t space,
+					    uint64_t group)
+{
+	struct leafcells *leaf = audit->last;
+
+	return leaf && leaf->space == space && leaf->group == group
+		       ? leaf
+		       : leaf_lookup_hash(audit, space, group);
+}
+
+/* The cell of a page; NULL: never written, so a page of zeroes.  audit->last is its leaf then. */
+static inline uint64_t *cell_find(struct cow_audit *audit, uint64_t space, uint64_t page)
+{
+	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
+
+	return leaf ? &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)] : NULL;
+}
+
 /* The same, made from reserved leaves if it is not there. */
-struct cell *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page);
+uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page);
 /* Reserves leaves for `pages` pages of a space.  Returns 0 or -ENOMEM. */
 int cells_reserve(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
 /* How many leaves a space has, and room for as many again. */
@@ -175,15 +206,16 @@ void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t 
 	     uint64_t page);
 void ref_put(struct cow_audit *audit, const struct cow_change *change);
 /* A shared cell lost its page. */
-void shared_detach(struct cow_audit *audit, struct cell *cell);
+void shared_detach(struct cow_audit *audit, uint64_t *cell);
 /* A page that references were taken of is now in `frame`: those elsewhere are stale. */
 void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uint64_t addr,
 		   uint32_t frame);
 
 /* ---- judge.c ---- */
 
-/* A CPU of the process, or the reference (record, 0: none), has read `value` from the frame. */
-void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, const struct cell *cell,
+/* A CPU of the process, or the reference (record, 0: none), has read `value` from the frame where it
+ * should have found what `expected` wrote. */
+void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, uint64_t expected,
 		uint32_t frame, uint64_t value, uint32_t record);
 /* True if nobody but this page, and references taken of it, can reach the frame. */
 bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_t page);
