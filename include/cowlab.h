@@ -583,6 +583,7 @@ static inline uint32_t cow_entry_frame(uint64_t entry)
 enum cow_change_kind {
 	COW_CHANGE_FRESH,   /**< `frame` was allocated, zeroed, and is mapped at addr */
 	COW_CHANGE_COPY,    /**< `frame` was allocated with the content of frame `from`, and is mapped in its place */
+	COW_CHANGE_REUSE,   /**< `frame`, mapped at addr, was taken as the process's own in place */
 	COW_CHANGE_EARLY_COPY, /**< fork allocated `frame` with the content of frame `from`; MAP follows */
 	COW_CHANGE_ADD,     /**< `frame` was allocated, zeroed, as a page of shared memory; MAP follows */
 	COW_CHANGE_MAP,     /**< the pages are mapped now, as `entries` say (0: not this one) */

@@ -4,6 +4,7 @@
  * that a call may need is reserved in `before`, so that the audit cannot fail half-way.
  */
 #include "audit/truth.h"
+#include "machine/vma.h"
 
 static uint64_t page_of(const struct cow_audit *audit, uint64_t addr)
 {
@@ -46,11 +47,13 @@ static void on_unmap(struct cow_audit *audit, const struct cow_change *change)
 		--*maps_of(audit, cow_entry_frame(change->entries[i]));
 }
 
-/* A frame of the process's own is mapped, in place of `old` if that is not 0. */
+/* A frame of the process's own is mapped, in place of `old` if that is not the zero page. */
 static void on_fresh(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint32_t old = (uint32_t)change->from;
 
+	if (old && judge_sole(audit, old, change->process, page_of(audit, change->addr)))
+		audit->machine->counters[COW_COUNT_NEEDLESS_COPIES]++;
 	*content_of(audit, change->frame) = *content_of(audit, old);
 	*maps_of(audit, change->frame) = 1;
 	if (old)
@@ -118,7 +121,15 @@ static void on_change(void *ctx, const struct cow_change *change)
 		on_fresh(audit, change);
 		break;
 	case COW_CHANGE_ADD:
+		*content_of(audit, change->frame) = (struct content){ 0 };
+		break;
+	case COW_CHANGE_REUSE:
+		if (!judge_sole(audit, change->frame, change->process, page))
+			audit->machine->counters[COW_COUNT_UNSAFE_REUSES]++;
+		break;
 	case COW_CHANGE_EARLY_COPY:
+		if (!judge_pinned(audit, (uint32_t)change->from))
+			audit->machine->counters[COW_COUNT_NEEDLESS_COPIES]++;
 		*content_of(audit, change->frame) = *content_of(audit, (uint32_t)change->from);
 		break;
 	case COW_CHANGE_MAP:
@@ -159,32 +170,6 @@ static void on_change(void *ctx, const struct cow_change *change)
 		break;
 	case COW_CHANGE_POKE:
 		on_poke(audit, change);
-		break;
-	}
-}
-
-static void on_decision(void *ctx, const struct cow_decision *decision)
-{
-	struct cow_audit *audit = ctx;
-	uint64_t page = page_of(audit, decision->addr);
-	uint64_t *counters = audit->machine->counters;
-
-	switch (decision->rule->action) {
-	case COW_ACT_COPY:
-		if (judge_sole(audit, cow_entry_frame(*decision->entries), decision->process, page))
-			counters[COW_COUNT_NEEDLESS_COPIES]++;
-		break;
-	case COW_ACT_REUSE:
-	case COW_ACT_WRITABLE:
-		if (!judge_sole(audit, cow_entry_frame(*decision->entries), decision->process, page))
-			counters[COW_COUNT_UNSAFE_REUSES]++;
-		break;
-	case COW_ACT_EARLY_COPY:
-		for (uint64_t i = 0; i < decision->pages; i++)
-			if (!judge_pinned(audit, cow_entry_frame(decision->entries[i])))
-				counters[COW_COUNT_NEEDLESS_COPIES]++;
-		break;
-	default:
 		break;
 	}
 }
@@ -234,16 +219,16 @@ static int reserve_objects(struct cow_audit *audit, const struct cow_op *op)
 	const cow_machine *m = audit->machine;
 	uint64_t first = page_of(audit, op->addr), end = first + op->pages;
 
-	for (uint32_t at = mm_at(m, op->mm)->vma_first; at; ) {
-		const struct vma *vma = POOL_AT(&m->pools[POOL_VMA], at, struct vma, 10);
+	for (uint32_t at = vma_look(m, op->mm, first); at && vma_at(m, at)->start < end;
+	     at = vma_at(m, at)->next) {
+		const struct vma *vma = vma_at(m, at);
 		uint64_t low = vma->start > first ? vma->start : first;
 		uint64_t high = vma->end < end ? vma->end : end;
 
-		if (vma->object && low < high &&
+		if (vma->object &&
 		    cells_reserve(audit, SPACE_OBJECT | object_at(m, vma->object)->number,
-				  vma->pgoff + (low - vma->start), high - low))
+				  vma_pgoff(vma, low), high - low))
 			return -ENOMEM;
-		at = vma->next;
 	}
 	return 0;
 }
@@ -254,9 +239,11 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 
 	uint32_t frames = audit->machine->pools[POOL_FRAME].capacity;
 
-	if (pool_reserve(&audit->allocator, &audit->contents, frames) ||
-	    pool_reserve(&audit->allocator, &audit->maps, frames) ||
-	    pool_reserve(&audit->allocator, &audit->holds, frames))
+	/* holds is the last to grow, so it tells whether all have. */
+	if (audit->holds.capacity <= frames &&
+	    (pool_reserve(&audit->allocator, &audit->contents, frames) ||
+	     pool_reserve(&audit->allocator, &audit->maps, frames) ||
+	     pool_reserve(&audit->allocator, &audit->holds, frames)))
 		return -ENOMEM;
 	switch (op->kind) {
 	case COW_OP_MM_CREATE:
@@ -315,8 +302,8 @@ static void on_after(void *ctx, const struct cow_op *op)
 int cow_audit_attach(cow_machine *m, cow_audit **out)
 {
 	struct cow_observer observer = { .size = sizeof(observer), .before = on_before,
-					 .after = on_after, .decision = on_decision,
-					 .change = on_change, .truth = on_truth };
+					 .after = on_after, .change = on_change,
+					 .truth = on_truth };
 	struct cow_audit *audit;
 	bool failed;
 

@@ -93,7 +93,7 @@ static inline const struct cow_rule *ask(cow_machine *m, struct question questio
 		view = view_truth(m, question, view);
 	rule = answer(m, question.id, view);
 	machine_count(m, COW_COUNT_PAGE_LOCKS, rule->locks);
-	if (m->observer_count)
+	if (m->decision_observers)
 		decision_tell(m, question, view, rule, 1, question.pte);
 	return rule;
 }

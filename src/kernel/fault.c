@@ -185,7 +185,7 @@ static void wp_decide(cow_machine *m, struct fault *fault)
 	if (m->sight.rule && sight.counts == m->sight.counts && sight.flags == m->sight.flags) {
 		fault->rule = m->sight.rule;
 		machine_count(m, COW_COUNT_PAGE_LOCKS, fault->rule->locks);
-		if (m->observer_count)
+		if (m->decision_observers)
 			decision_tell(m, question, m->sight.view, fault->rule, 1, question.pte);
 		return;
 	}
@@ -216,6 +216,7 @@ static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault)
 		if (frame->mapcount == 1)
 			frame->owner = vma_at(m, fault->vma)->anon;
 		marker_put(m, &fault->leaf, fault->slot, frame, true);
+		note_page(m, COW_CHANGE_REUSE, fault->vma, fault->page, fault->old, 0, 0);
 	}
 	if (fault->flags & FAULT_WRITE) {
 		*pte |= PTE_DIRTY | PTE_YOUNG;

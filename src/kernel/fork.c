@@ -231,7 +231,7 @@ static bool copy_leaf(cow_machine *m, struct fork *fork, const struct leaf *from
 			shared += next - slot;
 		}
 		machine_count(m, COW_COUNT_PAGE_LOCKS, (uint64_t)fork->rule->locks * (next - slot));
-		if (m->observer_count)
+		if (m->decision_observers)
 			decision_tell(m, question, fork->view, fork->rule, next - slot, question.pte);
 		slot = next;
 	}

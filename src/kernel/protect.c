@@ -43,6 +43,7 @@ static void change_entries(cow_machine *m, uint32_t vma)
 			       (write && shared ? PTE_WRITE : 0);
 			if (write && !shared && may_upgrade(m, vma, &leaf, page)) {
 				*pte |= PTE_WRITE;
+				note_page(m, COW_CHANGE_REUSE, vma, page, pte_frame(*pte), 0, 0);
 				machine_count(m, COW_COUNT_UPGRADES, 1);
 			}
 			changed |= *pte != old;

@@ -66,6 +66,7 @@ struct cow_machine {
 	struct sight sight;
 	struct cow_observer observers[MACHINE_OBSERVERS];
 	uint32_t observer_count;
+	uint32_t decision_observers; /* those of them that want decisions */
 	uint64_t counters[COW_COUNTER_COUNT];
 	struct cow_error error;
 	uint64_t identity;     /* `owner` of handles; a clone inherits it */
