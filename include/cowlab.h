@@ -306,7 +306,7 @@ struct cow_config {
 /** Fills @p config with defaults. */
 COW_API void cow_config_init(struct cow_config *config);
 
-/** Makes a machine. @return 0, -ENOMEM, -EINVAL (a value out of range, or a policy that is not whole). */
+/** Makes a machine (config NULL: defaults). @return 0, -ENOMEM, -EINVAL (a value out of range, or a policy that is not whole). */
 COW_API int cow_machine_create(const struct cow_config *config, cow_machine **out);
 /** Frees a machine (NULL: nothing). */
 COW_API void cow_machine_destroy(cow_machine *machine);

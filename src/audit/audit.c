@@ -239,11 +239,11 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 
 	uint32_t frames = audit->machine->pools[POOL_FRAME].capacity;
 
-	/* holds is the last to grow, so it tells whether all have. */
-	if (audit->holds.capacity <= frames &&
-	    (pool_reserve(&audit->allocator, &audit->contents, frames) ||
-	     pool_reserve(&audit->allocator, &audit->maps, frames) ||
-	     pool_reserve(&audit->allocator, &audit->holds, frames)))
+	/* contents has the smallest chunks and grows last, so it tells whether all have. */
+	if (audit->contents.capacity <= frames &&
+	    (pool_reserve(&audit->allocator, &audit->maps, frames) ||
+	     pool_reserve(&audit->allocator, &audit->holds, frames) ||
+	     pool_reserve(&audit->allocator, &audit->contents, frames)))
 		return -ENOMEM;
 	switch (op->kind) {
 	case COW_OP_MM_CREATE:

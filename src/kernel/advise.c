@@ -3,6 +3,7 @@
  * madvise.  Holes do not stop it: what is mapped is done, and then it fails with ENOMEM.
  */
 #include "kernel/kernel.h"
+#include "machine/plant.h"
 
 static const bool modelled[COW_ADVICE_COUNT] = {
 #define X(id, name, is_modelled) [COW_ADV_##id] = is_modelled,
@@ -45,7 +46,7 @@ static int advise_vma(cow_machine *m, uint32_t *vma, uint64_t first, uint64_t en
 
 	if (error)
 		return error;
-	if (advice == COW_ADV_DONTNEED)
+	if (advice == COW_ADV_DONTNEED && !PLANTED(17))
 		zap_range(m, *vma, first > in->start ? first : in->start,
 			  end < in->end ? end : in->end);
 	if (flags != in->flags) {

@@ -5,6 +5,7 @@
  * hold of the page-table lock.  Whether to reuse or to copy is asked, never decided, here.
  */
 #include "kernel/ask.h"
+#include "machine/plant.h"
 
 /* Pages of a leaf, or of a hole of the same size, that a fault would give a new frame. */
 static uint64_t frames_wanted(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
@@ -86,7 +87,7 @@ static void install_anon(cow_machine *m, struct fault *fault)
 
 	/* maybe_mkwrite: a FOLL_FORCE write leaves the PTE of a read-only VMA read-only; only
 	 * do_wp_page makes that dirty, do_anonymous_page does not. */
-	if (fault->flags & FAULT_WRITE)
+	if ((fault->flags & FAULT_WRITE) || PLANTED(7))
 		flags |= (may_write ? PTE_WRITE | PTE_DIRTY : 0) | (fault->wp ? PTE_DIRTY : 0);
 	if (fault->leaf.ptes[fault->slot])
 		fault->leaf.ptes[fault->slot] = pte_make(fault->new, flags);
@@ -215,7 +216,7 @@ static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault)
 		/* page_move_anon_rmap; where others map the page too, they must go on finding it. */
 		if (frame->mapcount == 1)
 			frame->owner = vma_at(m, fault->vma)->anon;
-		marker_put(m, &fault->leaf, fault->slot, frame, true);
+		marker_put(m, &fault->leaf, fault->slot, frame, !PLANTED(10));
 		note_page(m, COW_CHANGE_REUSE, fault->vma, fault->page, fault->old, 0, 0);
 	}
 	if (fault->flags & FAULT_WRITE) {
@@ -235,7 +236,7 @@ static bool wp_copy_prepare(cow_machine *m, struct fault *fault)
 		return false;
 	anon_prepare(m, fault->vma);
 	frame_make_anon(m, fault->new, fault->vma, fault->page);
-	frame_body(m, fault->new)->value = frame_body(m, fault->old)->value;
+	frame_body(m, fault->new)->value = PLANTED(8) ? 0 : frame_body(m, fault->old)->value;
 	return true;
 }
 
@@ -245,7 +246,7 @@ static void wp_copy_install(cow_machine *m, struct fault *fault)
 	install_anon(m, fault);
 	note_page(m, COW_CHANGE_COPY, fault->vma, fault->page, fault->new, 0, fault->old);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
-	if (fault->old)
+	if (fault->old && !PLANTED(9))
 		frame_unmap(m, fault->old);
 }
 

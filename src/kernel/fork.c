@@ -4,6 +4,7 @@
  * a table asks anew only where counts or flags differ from the page before.
  */
 #include "kernel/ask.h"
+#include "machine/plant.h"
 
 struct fork {
 	uint32_t parent, child;          /* mms */
@@ -21,6 +22,8 @@ struct fork {
 /* vma_needs_copy: pages of a VMA without an anon_vma can be faulted in again. */
 static bool copies_pages(const struct vma *vma)
 {
+	if (PLANTED(4))
+		return vma->anon && !(vma->flags & (VMA_SHARED | VMA_DONTCOPY));
 	return vma->anon && !(vma->flags & (VMA_SHARED | VMA_DONTCOPY | VMA_WIPEONFORK));
 }
 
@@ -108,7 +111,7 @@ static bool early_copy(cow_machine *m, struct fork *fork, const struct leaf *to,
 	if (!new)
 		return false;
 	frame_make_anon(m, new, fork->child_vma, page);
-	frame_body(m, new)->value = frame_body(m, old)->value;
+	frame_body(m, new)->value = PLANTED(5) ? 0 : frame_body(m, old)->value;
 	note_page(m, COW_CHANGE_EARLY_COPY, fork->child_vma, page, new, 0, old);
 	pte_fill(m, to, slot,
 		 pte_make(new, PTE_PRESENT | PTE_DIRTY | PTE_YOUNG | (write ? PTE_WRITE : 0)));
@@ -163,7 +166,7 @@ static uint32_t share_run(const cow_machine *m, const struct fork *fork, const s
 	const uint64_t counts = fork->counts;
 	const uint64_t counted = counts + (UINT64_C(1) << 32 | 1);
 	const uint32_t flags = fork->flags;
-	const uint32_t shared = flags & ~(uint32_t)FRAME_EXCLUSIVE;
+	const uint32_t shared = PLANTED(1) ? flags : flags & ~(uint32_t)FRAME_EXCLUSIVE;
 
 	for (; slot < end; slot++) {
 		uint64_t pte = from->ptes[slot];
@@ -176,7 +179,10 @@ static uint32_t share_run(const cow_machine *m, const struct fork *fork, const s
 		memcpy(frame, &counted, sizeof(counted));
 		frame->flags = shared;
 		pte &= ~(PTE_WRITE | PTE_MARKER);
-		from->ptes[slot] = pte;
+		if (PLANTED(3))
+			pte |= from->ptes[slot] & PTE_WRITE;
+		if (!PLANTED(2))
+			from->ptes[slot] = pte;
 		to->ptes[slot] = pte & ~PTE_YOUNG;
 	}
 	return slot;
@@ -222,6 +228,10 @@ static bool copy_leaf(cow_machine *m, struct fork *fork, const struct leaf *from
 		fork_decide(m, fork, from, slot);
 		if (fork->rule->action == COW_ACT_EARLY_COPY) {
 			room = early_copy(m, fork, to, from->first + slot, pte_frame(pte));
+			if (PLANTED(6)) {
+				from->ptes[slot] = to->ptes[slot];
+				to->ptes[slot] = pte;
+			}
 		} else {
 			fork->flush |= (pte & PTE_WRITE) != 0;
 			if (runs)

@@ -5,6 +5,7 @@
  * faultin_page, try_grab_page.  A reference outlives its mapping and its process.
  */
 #include "kernel/ask.h"
+#include "machine/plant.h"
 
 enum { ROUNDS = 8 }; /* a policy that never takes is refused after as many tries */
 
@@ -71,7 +72,7 @@ static enum cow_outcome gup_fault(cow_machine *m, struct gup *gup, unsigned flag
 
 	gup->at.flags = flags;
 	outcome = fault_handle(m, &gup->at, false);
-	if (gup->at.wp && (flags & FAULT_WRITE))
+	if (gup->at.wp && (flags & FAULT_WRITE) && !PLANTED(16))
 		gup->cow_broken = true;
 	if (outcome == COW_OUT_OOM || before == COW_OUT_HIT)
 		return outcome;
@@ -132,9 +133,9 @@ static bool gup_allowed(cow_machine *m, struct gup *gup)
 static bool grab(cow_machine *m, uint32_t index, unsigned flags, uint32_t times)
 {
 	struct frame *frame = frame_at(m, index);
-	uint64_t more = flags & COW_GUP_PIN ? (uint64_t)times * PIN_BIAS : times;
+	uint64_t more = flags & COW_GUP_PIN ? (uint64_t)times * (PLANTED(13) ? 1 : PIN_BIAS) : times;
 
-	if ((flags & COW_GUP_PIN) && (frame->flags & FRAME_ZERO))
+	if ((flags & COW_GUP_PIN) && (frame->flags & FRAME_ZERO) && !PLANTED(14))
 		return true; /* the zero page needs no pin */
 	if (frame->refcount + more > REFCOUNT_LIMIT)
 		return false;
@@ -267,7 +268,7 @@ int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsign
 	error = op_begin(m, &op);
 	if (error)
 		return error;
-	if (flags & COW_GUP_PIN)
+	if ((flags & COW_GUP_PIN) && !PLANTED(15))
 		mm_at(m, gup.mm)->flags |= MM_HAS_PINNED;
 	slot = pool_take(&m->pools[POOL_REF]);
 	ref = ref_at(m, slot);

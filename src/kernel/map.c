@@ -3,6 +3,7 @@
  * Address spaces and their mappings: mm_create, mmap, mremap.
  */
 #include "kernel/kernel.h"
+#include "machine/plant.h"
 
 int cow_mm_create(cow_machine *m, cow_mm *out)
 {
@@ -95,7 +96,8 @@ static void move_entries(cow_machine *m, uint32_t index, uint64_t first, uint64_
 			if (!from.ptes[slot])
 				continue;
 			leaf_make(m, &mm->root, target, &into, &mm->tables);
-			pte_fill(m, &into, leaf_slot(m, target), from.ptes[slot]);
+			pte_fill(m, &into, leaf_slot(m, target),
+				 PLANTED(20) ? from.ptes[slot] & ~PTE_MARKER : from.ptes[slot]);
 			marker = side && side_marker_get(m, &from, slot);
 			if (marker) {
 				side_marker_put(m, &from, slot, false);

@@ -4,6 +4,7 @@
  * leaves its PTEs read-only, for a write fault to decide, unless the policy upgrades them at once.
  */
 #include "kernel/ask.h"
+#include "machine/plant.h"
 
 /* can_change_pte_writable, as far as it is not the policy's to say. */
 static bool may_upgrade(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
@@ -19,6 +20,8 @@ static bool may_upgrade(cow_machine *m, uint32_t vma, const struct leaf *leaf, u
 		return false;
 	view = view_pte(view_frame(frame), pte, marker_get(m, leaf, leaf_slot(m, page), frame));
 	view = view_vma(view, mm_at(m, in->mm), in);
+	if (PLANTED(18))
+		view.exclusive = true;
 	return ask(m, question, view)->action == COW_ACT_WRITABLE;
 }
 
@@ -40,7 +43,7 @@ static void change_entries(cow_machine *m, uint32_t vma)
 				continue;
 			*pte = (old & (keep | ~UINT64_C(0xffffffff))) |
 			       (in->flags & VMA_READ ? 0 : PTE_PROTNONE) |
-			       (write && shared ? PTE_WRITE : 0);
+			       (write && shared ? PTE_WRITE : 0) | (PLANTED(19) ? old & PTE_WRITE : 0);
 			if (write && !shared && may_upgrade(m, vma, &leaf, page)) {
 				*pte |= PTE_WRITE;
 				note_page(m, COW_CHANGE_REUSE, vma, page, pte_frame(*pte), 0, 0);

@@ -3,6 +3,7 @@
  * Giving pages up: zap_page_range, munmap, exit.  References survive, and hold the frames then.
  */
 #include "kernel/kernel.h"
+#include "machine/plant.h"
 
 /* zap_pte_range: the hot loop of exit and munmap. */
 static uint32_t zap_leaf(cow_machine *m, const struct leaf *leaf, uint32_t slot, uint32_t slots)
@@ -19,6 +20,8 @@ static uint32_t zap_leaf(cow_machine *m, const struct leaf *leaf, uint32_t slot,
 			side_marker_put(m, leaf, slot, false);
 		leaf->ptes[slot] = 0;
 		gone++;
+		if (PLANTED(11) && !(pte & PTE_SPECIAL))
+			frame_at(m, pte_frame(pte))->refcount++;
 		if (!(pte & PTE_SPECIAL))
 			frame_unmap(m, pte_frame(pte));
 	}
@@ -56,7 +59,8 @@ void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
 	uint32_t vma;
 
-	batch_drain(m, mm); /* unmap_region: lru_add_drain */
+	if (!PLANTED(12))
+		batch_drain(m, mm); /* unmap_region: lru_add_drain */
 	vma_isolate(m, mm, first, end);
 	while ((vma = vma_find(m, mm, first)) && vma_at(m, vma)->start < end) {
 		uint32_t object = vma_at(m, vma)->object;

@@ -3,6 +3,7 @@
  * anon_vmas, after mm/rmap.c: anon_vma_prepare, _clone, _fork, unlink_anon_vmas.
  */
 #include "machine/anon.h"
+#include "machine/plant.h"
 
 static void chain(cow_machine *m, uint32_t vma, uint32_t anon)
 {
@@ -74,7 +75,7 @@ void anon_make(cow_machine *m, uint32_t index)
 	struct vma *vma = vma_at(m, index);
 	uint32_t anon;
 
-	anon = neighbour_anon(m, index);
+	anon = PLANTED(23) ? 0 : neighbour_anon(m, index);
 	if (!anon) {
 		anon = pool_take(&m->pools[POOL_ANON]);
 		anon_at(m, anon)->children = 1; /* a root is its own parent */
@@ -100,7 +101,8 @@ void anon_fork(cow_machine *m, uint32_t child, uint32_t parent)
 	vma->anon = 0;
 	if (!vma_at(m, parent)->anon)
 		return;
-	anon_clone(m, child, parent);
+	if (!PLANTED(22))
+		anon_clone(m, child, parent);
 	/* v6.1+: an anon that lost its VMA and has one child at most is taken over. */
 	for (uint32_t at = vma->chain; at && !own; at = avc_at(m, at)->next_of_vma) {
 		const struct anon *anon = anon_at(m, avc_at(m, at)->anon);

@@ -3,6 +3,7 @@
  * Frames: reservation, the exact pin count, and the LRU batch with its extra references.
  */
 #include "machine/frame.h"
+#include "machine/plant.h"
 
 int frame_reserve(cow_machine *m, uint64_t more)
 {
@@ -46,7 +47,7 @@ void batch_drain(cow_machine *m, uint32_t index)
 		mm->batch = link_at(m, slot)->next;
 		pool_give(&m->pools[POOL_LINK], slot);
 		frame_at(m, frame)->flags &= ~(uint32_t)FRAME_BATCHED;
-		frame_put(m, frame, 1);
+		frame_put(m, frame, PLANTED(21) ? 2 : 1);
 	}
 	mm->batched = 0;
 }

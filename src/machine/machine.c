@@ -129,12 +129,17 @@ int cow_machine_create(const struct cow_config *config, cow_machine **out)
 	const struct cow_policy *policy;
 	const struct cow_geometry *geometry;
 	struct machine_state state = { 0 };
+	struct cow_config defaults;
 	int error;
 
 	if (!out)
 		return -EINVAL;
 	*out = NULL;
-	if (!config || config->size != sizeof(*config))
+	if (!config) {
+		cow_config_init(&defaults);
+		config = &defaults;
+	}
+	if (config->size != sizeof(*config))
 		return -EINVAL;
 	policy = config->policy ? config->policy : cow_policy_find("exclusive");
 	geometry = config->geometry.levels ? &config->geometry : cow_geometry_find("x86-64");

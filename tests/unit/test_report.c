@@ -201,6 +201,7 @@ static int set_up(void **state)
 	explained.steps = steps;
 	explained.step_count = 5;
 	explained.steps_lost = 3;
+	explained.explained = true;
 	explained.decisions = decisions;
 	explained.decision_count = 2;
 	explained.decisions_lost = 1;
