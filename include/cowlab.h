@@ -594,6 +594,7 @@ enum cow_change_kind {
 	COW_CHANGE_MOVE,    /**< the pages at address `from` are now at addr */
 	COW_CHANGE_READ,    /**< a CPU of the process read `value` from `frame` */
 	COW_CHANGE_WRITE,   /**< a CPU of the process wrote `value` to `frame` */
+	COW_CHANGE_OOM,     /**< a CPU access at addr found no frame left; Linux kills the process */
 	COW_CHANGE_GET,     /**< reference `ref`, its page `from`, now holds `frame`, taken at addr */
 	COW_CHANGE_PUT,     /**< reference `ref`, its page `from`, let go of `frame` */
 	COW_CHANGE_PEEK,    /**< it read `value` from `frame` */

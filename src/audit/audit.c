@@ -156,6 +156,10 @@ static void on_change(void *ctx, const struct cow_change *change)
 	case COW_CHANGE_WRITE:
 		on_write(audit, change);
 		break;
+	case COW_CHANGE_OOM:
+		finding_add(audit, COW_VERDICT(KILLED), change->process, 0, change->addr,
+			    "a process was killed for want of a page");
+		break;
 	case COW_CHANGE_GET: {
 		uint64_t space = space_page(audit, change, &page);
 
@@ -213,11 +217,12 @@ static int reserve_processes(struct cow_audit *audit, uint32_t number)
 			  (size_t)number + 1, sizeof(*audit->processes));
 }
 
-/* The memory-object pages of a range: reads and writes there touch the object's cells. */
-static int reserve_objects(struct cow_audit *audit, const struct cow_op *op)
+/* Leaves for writes to a range: those of the process, and of the memory objects in it. */
+static int reserve_cells(struct cow_audit *audit, const struct cow_op *op)
 {
 	const cow_machine *m = audit->machine;
 	uint64_t first = page_of(audit, op->addr), end = first + op->pages;
+	size_t leaves = cells_missing(audit, op->process, first, op->pages);
 
 	for (uint32_t at = vma_look(m, op->mm, first); at && vma_at(m, at)->start < end;
 	     at = vma_at(m, at)->next) {
@@ -225,18 +230,16 @@ static int reserve_objects(struct cow_audit *audit, const struct cow_op *op)
 		uint64_t low = vma->start > first ? vma->start : first;
 		uint64_t high = vma->end < end ? vma->end : end;
 
-		if (vma->object &&
-		    cells_reserve(audit, SPACE_OBJECT | object_at(m, vma->object)->number,
-				  vma_pgoff(vma, low), high - low))
-			return -ENOMEM;
+		if (vma->object)
+			leaves += cells_missing(audit,
+						SPACE_OBJECT | object_at(m, vma->object)->number,
+						vma_pgoff(vma, low), high - low);
 	}
-	return 0;
+	return leaves ? leaves_reserve(audit, leaves) : 0;
 }
 
 static int reserve(struct cow_audit *audit, const struct cow_op *op)
 {
-	uint64_t page = page_of(audit, op->addr);
-
 	uint32_t frames = audit->machine->pools[POOL_FRAME].capacity;
 
 	/* contents has the smallest chunks and grows last, so it tells whether all have. */
@@ -257,16 +260,15 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 				  (size_t)audit->machine->state.objects + 2,
 				  sizeof(*audit->objects));
 	case COW_OP_MREMAP:
-		return cells_reserve(audit, op->process, page_of(audit, op->value), op->pages);
+		return leaves_reserve(audit, cells_missing(audit, op->process,
+							   page_of(audit, op->value), op->pages));
 	case COW_OP_GUP:
 		if (refs_reserve(audit, op->ref, op->pages))
 			return -ENOMEM;
 		/* fallthrough */
 	case COW_OP_WRITE:
 	case COW_OP_FORCE_WRITE:
-		if (reserve_objects(audit, op))
-			return -ENOMEM;
-		return cells_reserve(audit, op->process, page, op->pages);
+		return reserve_cells(audit, op);
 	default:
 		return 0;
 	}
@@ -289,20 +291,10 @@ static int on_before(void *ctx, const struct cow_op *op)
 	return 0;
 }
 
-static void on_after(void *ctx, const struct cow_op *op)
-{
-	struct cow_audit *audit = ctx;
-
-	/* Linux kills who touches a page that it cannot have; a call gets ENOMEM instead. */
-	if (op->result == -ENOMEM && (op->kind == COW_OP_READ || op->kind == COW_OP_WRITE))
-		finding_add(audit, COW_VERDICT(KILLED), op->process, 0, op->addr,
-			    "a process was killed for want of a page");
-}
-
 int cow_audit_attach(cow_machine *m, cow_audit **out)
 {
 	struct cow_observer observer = { .size = sizeof(observer), .before = on_before,
-					 .after = on_after, .change = on_change,
+					 .change = on_change,
 					 .truth = on_truth };
 	struct cow_audit *audit;
 	bool failed;

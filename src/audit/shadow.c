@@ -117,7 +117,7 @@ static int buckets_grow(struct cow_audit *audit, size_t leaves)
 	return 0;
 }
 
-static int leaves_reserve(struct cow_audit *audit, size_t leaves)
+int leaves_reserve(struct cow_audit *audit, size_t leaves)
 {
 	while (audit->spare_count < leaves) {
 		struct leafcells *leaf = cow_zalloc_(&audit->allocator, leaf_size(audit));
@@ -132,14 +132,14 @@ static int leaves_reserve(struct cow_audit *audit, size_t leaves)
 	return buckets_grow(audit, audit->leaf_count + leaves);
 }
 
-int cells_reserve(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
+size_t cells_missing(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
 {
 	uint64_t last = (page + pages - 1) >> audit->bits;
 	size_t missing = 0;
 
 	for (uint64_t group = page >> audit->bits; group <= last; group++)
 		missing += !leaf_lookup(audit, space, group);
-	return missing ? leaves_reserve(audit, missing) : 0;
+	return missing;
 }
 
 int cells_reserve_copy(struct cow_audit *audit, uint64_t space)

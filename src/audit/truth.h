@@ -185,8 +185,10 @@ static inline uint64_t *cell_find(struct cow_audit *audit, uint64_t space, uint6
 
 /* The same, made from reserved leaves if it is not there. */
 uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page);
-/* Reserves leaves for `pages` pages of a space.  Returns 0 or -ENOMEM. */
-int cells_reserve(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
+/* Leaves that cell_make may have to make for `pages` pages of a space. */
+size_t cells_missing(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
+/* Reserves them; once a call, as a reserve is not added to.  Returns 0 or -ENOMEM. */
+int leaves_reserve(struct cow_audit *audit, size_t leaves);
 /* How many leaves a space has, and room for as many again. */
 int cells_reserve_copy(struct cow_audit *audit, uint64_t space);
 /* fork: pages of one process also become those of another. */

@@ -89,9 +89,11 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 	if (result->outcome == COW_OUT_SEGV)
 		return machine_fail(m, -EFAULT, "segv at 0x%llx",
 				    (unsigned long long)(at.page << m->state.page_shift));
-	if (result->outcome == COW_OUT_OOM)
+	if (result->outcome == COW_OUT_OOM) {
+		note(m, COW_CHANGE_OOM, at.mm, at.page, 1, 0);
 		return machine_fail(m, -ENOMEM, "no frame left at 0x%llx",
 				    (unsigned long long)(at.page << m->state.page_shift));
+	}
 	return 0;
 }
 
@@ -110,7 +112,7 @@ static int access_call(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pa
 		return error;
 	if (!m->observer_count)
 		return access_range(m, access, first, first + pages, result);
-	op = op_make(m, access->write ? COW_OP_WRITE : COW_OP_READ, access->mm, addr, pages);
+	op_set(m, &op, access->write ? COW_OP_WRITE : COW_OP_READ, access->mm, addr, pages);
 	op.value = access->value;
 	error = op_begin(m, &op);
 	if (error)
@@ -167,7 +169,7 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 	if (m->observer_count) {
 		int error;
 
-		op = op_make(m, access->write ? COW_OP_WRITE : COW_OP_READ, at.mm, addr, 1);
+		op_set(m, &op, access->write ? COW_OP_WRITE : COW_OP_READ, at.mm, addr, 1);
 		op.value = access->value;
 		error = op_veto(m, &op);
 		if (error)

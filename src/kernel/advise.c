@@ -130,7 +130,7 @@ int cow_madvise(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		error = fault_reserve(m, mm, first, first + pages, write, 1);
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_MADVISE, mm, addr, pages);
+	op_set(m, &op, COW_OP_MADVISE, mm, addr, pages);
 	op.value = advice;
 	error = op_begin(m, &op);
 	if (error)

@@ -339,7 +339,7 @@ int cow_fork(cow_machine *m, cow_mm handle, struct cow_result *result, cow_mm *o
 		error = fork_reserve(m, fork.parent);
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_FORK, fork.parent, 0, m->pages);
+	op_set(m, &op, COW_OP_FORK, fork.parent, 0, m->pages);
 	op.value = m->state.processes + 1;
 	error = op_begin(m, &op);
 	if (error)

@@ -262,7 +262,7 @@ int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsign
 		return error;
 	gup.at.mm = gup.mm;
 	slot = m->pools[POOL_REF].free ? m->pools[POOL_REF].free : m->pools[POOL_REF].used;
-	op = op_make(m, COW_OP_GUP, gup.mm, addr, pages);
+	op_set(m, &op, COW_OP_GUP, gup.mm, addr, pages);
 	op.flags = flags;
 	op.ref = slot;
 	error = op_begin(m, &op);
@@ -413,7 +413,7 @@ int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value
 	if (!vma || (!(vma->flags & VMA_WRITE) && (vma->flags & VMA_SHARED)))
 		return machine_fail(m, -EFAULT, "no forced write is possible at 0x%llx",
 				    (unsigned long long)addr);
-	op = op_make(m, COW_OP_FORCE_WRITE, gup.mm, addr, 1);
+	op_set(m, &op, COW_OP_FORCE_WRITE, gup.mm, addr, 1);
 	op.value = value;
 	error = op_begin(m, &op);
 	if (error)

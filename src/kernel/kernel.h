@@ -43,16 +43,24 @@ static inline int op_begin(cow_machine *m, const struct cow_op *op)
 
 static inline int op_end(cow_machine *m, struct cow_op *op, int result)
 {
-	if (m->observer_count)
+	if (m->after_observers)
 		op_tell(m, op, result);
 	return result;
 }
 
-static inline struct cow_op op_make(const cow_machine *m, enum cow_op_kind kind, uint32_t mm,
-				    uint64_t addr, uint64_t pages)
+/* Field by field: a struct returned by value would be copied in pieces that the CPU must wait for. */
+static inline void op_set(const cow_machine *m, struct cow_op *op, enum cow_op_kind kind,
+			  uint32_t mm, uint64_t addr, uint64_t pages)
 {
-	return (struct cow_op){ .kind = kind, .mm = mm, .process = mm_at(m, mm)->number,
-				.addr = addr, .pages = pages };
+	op->kind = kind;
+	op->mm = mm;
+	op->process = mm_at(m, mm)->number;
+	op->addr = addr;
+	op->pages = pages;
+	op->value = 0;
+	op->flags = 0;
+	op->ref = 0;
+	op->result = 0;
 }
 
 /* A range has changed as a whole. */

@@ -55,7 +55,7 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 		error = vma_reserve(m, mm, first, first + pages, 1);
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_MMAP, mm, addr, pages);
+	op_set(m, &op, COW_OP_MMAP, mm, addr, pages);
 	op.value = prot;
 	op.flags = flags;
 	error = op_begin(m, &op);
@@ -160,7 +160,7 @@ int cow_mremap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, uin
 		error = tables_reserve(m, mm_at(m, mm)->root, target, target + pages, 0);
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_MREMAP, mm, addr, pages);
+	op_set(m, &op, COW_OP_MREMAP, mm, addr, pages);
 	op.value = to;
 	error = op_begin(m, &op);
 	if (error)

@@ -107,7 +107,7 @@ int cow_mprotect(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, e
 		error = vma_reserve(m, mm, first, first + pages, 2);
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_MPROTECT, mm, addr, pages);
+	op_set(m, &op, COW_OP_MPROTECT, mm, addr, pages);
 	op.value = prot;
 	error = op_begin(m, &op);
 	if (error)

@@ -85,7 +85,7 @@ int cow_munmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages)
 		error = vma_reserve(m, mm, first, first + pages, 0);
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_MUNMAP, mm, addr, pages);
+	op_set(m, &op, COW_OP_MUNMAP, mm, addr, pages);
 	error = op_begin(m, &op);
 	if (error)
 		return error;
@@ -108,7 +108,7 @@ int cow_mm_exit(cow_machine *m, cow_mm handle)
 
 	if (error)
 		return error;
-	op = op_make(m, COW_OP_MM_EXIT, mm, 0, m->pages);
+	op_set(m, &op, COW_OP_MM_EXIT, mm, 0, m->pages);
 	error = op_begin(m, &op);
 	if (error)
 		return error;

@@ -28,6 +28,16 @@ static inline void cow_release_(const struct cow_allocator *allocator, void *mem
 }
 
 /*
+ * A large block, zeroed.  From libc's side it comes in huge pages where the system grants them:
+ * a machine of millions of frames is one long walk, and would miss the TLB at every step.
+ */
+enum { BLOCK_SIZE = 2 << 20 };
+void *block_zalloc(const struct cow_allocator *allocator);
+/* Memory as cow_zalloc_ gives it, present at once where that is cheaper than fault by fault. */
+void *chunk_zalloc(const struct cow_allocator *allocator, size_t size);
+void block_release(const struct cow_allocator *allocator, void *block);
+
+/*
  * Makes room for `need` elements in a growing array: doubles, copies, zeroes the rest.
  * Returns 0 or -ENOMEM, and the array is as it was then.
  */

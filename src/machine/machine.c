@@ -280,6 +280,7 @@ int cow_machine_observe(cow_machine *m, const struct cow_observer *observer)
 				    MACHINE_OBSERVERS);
 	m->observers[m->observer_count++] = *observer;
 	m->decision_observers += observer->decision != NULL;
+	m->after_observers += observer->after != NULL;
 	return 0;
 }
 
@@ -288,6 +289,7 @@ void machine_unobserve(cow_machine *m, const void *ctx)
 	for (uint32_t i = 0; i < m->observer_count; i++)
 		if (m->observers[i].ctx == ctx) {
 			m->decision_observers -= m->observers[i].decision != NULL;
+			m->after_observers -= m->observers[i].after != NULL;
 			m->observer_count--;
 			memmove(&m->observers[i], &m->observers[i + 1],
 				(m->observer_count - i) * sizeof(m->observers[0]));

@@ -66,7 +66,8 @@ struct cow_machine {
 	struct sight sight;
 	struct cow_observer observers[MACHINE_OBSERVERS];
 	uint32_t observer_count;
-	uint32_t decision_observers; /* those of them that want decisions */
+	uint32_t decision_observers; /* those of them that want decisions, and */
+	uint32_t after_observers;    /* those that want to know of the end of a call */
 	uint64_t counters[COW_COUNTER_COUNT];
 	struct cow_error error;
 	uint64_t identity;     /* `owner` of handles; a clone inherits it */

@@ -42,10 +42,20 @@ int pool_init(const struct cow_allocator *allocator, struct pool *pool, uint32_t
 
 void pool_fini(const struct cow_allocator *allocator, struct pool *pool)
 {
-	for (uint32_t chunk = 0; (uint64_t)chunk << pool->shift < pool->capacity; chunk++)
-		cow_release_(allocator, pool->chunks[chunk],
-			     (size_t)slots_in(pool, chunk) * pool->size);
+	uint32_t chunk = 0;
+
+	while ((uint64_t)chunk << pool->shift < pool->capacity) {
+		uint32_t block = chunk < pool->block_room ? pool->blocks[chunk] : 0;
+
+		if (block)
+			block_release(allocator, pool->chunks[chunk]);
+		else
+			cow_release_(allocator, pool->chunks[chunk],
+				     (size_t)slots_in(pool, chunk) * pool->size);
+		chunk += block ? block : 1;
+	}
 	cow_release_(allocator, pool->chunks, pool->directory * sizeof(*pool->chunks));
+	cow_release_(allocator, pool->blocks, pool->block_room * sizeof(*pool->blocks));
 	memset(pool, 0, sizeof(*pool));
 }
 
@@ -61,37 +71,65 @@ static int grow_first(const struct cow_allocator *allocator, struct pool *pool, 
 	memory = cow_zalloc_(allocator, (size_t)slots * pool->size);
 	if (!memory)
 		return -ENOMEM;
-	memcpy(memory, pool->chunks[0], (size_t)pool->used * pool->size);
+	/* All of it: the audit keeps arrays by frame in pools that it takes no slot of. */
+	memcpy(memory, pool->chunks[0], (size_t)pool->capacity * pool->size);
 	cow_release_(allocator, pool->chunks[0], (size_t)pool->capacity * pool->size);
 	pool->chunks[0] = memory;
 	pool->capacity = (uint32_t)slots;
 	return 0;
 }
 
+static int grow_directory(const struct cow_allocator *allocator, struct pool *pool, size_t chunks)
+{
+	size_t directory = pool->directory, room = pool->block_room;
+	int error = array_grow(allocator, (void **)&pool->chunks, &directory, chunks,
+			       sizeof(*pool->chunks));
+
+	pool->directory = (uint32_t)directory;
+	if (!error)
+		error = array_grow(allocator, (void **)&pool->blocks, &room, chunks,
+				   sizeof(*pool->blocks));
+	pool->block_room = (uint32_t)room;
+	return error;
+}
+
+/* Adds chunks: a block of them where the pool is large or is about to be, else a single one. */
+static int grow_chunks(const struct cow_allocator *allocator, struct pool *pool, uint64_t want)
+{
+	size_t bytes = (size_t)chunk_slots(pool) * pool->size;
+	uint32_t first = pool->capacity >> pool->shift;
+	uint32_t chunks = (uint32_t)(BLOCK_SIZE / bytes);
+	/* What a block may leave unused is small against what is needed, or against what there is. */
+	bool block = chunks > 1 && BLOCK_SIZE % bytes == 0 &&
+		     (first >= 8 * chunks || (want - pool->capacity) * pool->size >= BLOCK_SIZE);
+	char *memory;
+
+	if (!block)
+		chunks = 1;
+	if (grow_directory(allocator, pool, (size_t)first + chunks))
+		return -ENOMEM;
+	memory = block ? block_zalloc(allocator) : chunk_zalloc(allocator, bytes);
+	if (!memory)
+		return -ENOMEM;
+	pool->blocks[first] = block ? chunks : 0;
+	for (uint32_t chunk = 0; chunk < chunks; chunk++)
+		pool->chunks[first + chunk] = memory + chunk * bytes;
+	pool->capacity += chunks << pool->shift;
+	return 0;
+}
+
 int pool_grow(const struct cow_allocator *allocator, struct pool *pool, uint64_t more)
 {
 	uint64_t want = 1 + (uint64_t)pool->live + more;
-	size_t directory = pool->directory;
 
-	if (want > UINT32_MAX - chunk_slots(pool))
+	if (want > UINT32_MAX - BLOCK_SIZE)
 		return -ENOMEM;
 	if (pool->capacity < chunk_slots(pool) && pool->capacity < want &&
 	    grow_first(allocator, pool, want))
 		return -ENOMEM;
-	if (pool->capacity >= want)
-		return 0;
-	if (array_grow(allocator, (void **)&pool->chunks, &directory,
-		       (size_t)((want - 1) >> pool->shift) + 1, sizeof(*pool->chunks)))
-		return -ENOMEM;
-	pool->directory = (uint32_t)directory;
-	while (pool->capacity < want) {
-		uint32_t chunk = pool->capacity >> pool->shift;
-
-		pool->chunks[chunk] = cow_zalloc_(allocator, (size_t)chunk_slots(pool) * pool->size);
-		if (!pool->chunks[chunk])
+	while (pool->capacity < want)
+		if (grow_chunks(allocator, pool, want))
 			return -ENOMEM;
-		pool->capacity += chunk_slots(pool);
-	}
 	return 0;
 }
 
@@ -123,7 +161,8 @@ void pool_give(struct pool *pool, uint32_t index)
 
 uint64_t pool_memory(const struct pool *pool)
 {
-	return (uint64_t)pool->capacity * pool->size + pool->directory * sizeof(*pool->chunks);
+	return (uint64_t)pool->capacity * pool->size + pool->directory * sizeof(*pool->chunks) +
+	       pool->block_room * sizeof(*pool->blocks);
 }
 
 const void *pool_run(const struct pool *pool, uint32_t index, uint32_t *slots)

@@ -15,7 +15,10 @@
 
 struct pool {
 	char **chunks;       /* directory of chunks; all full-sized but for a lone first one */
-	uint32_t directory;  /* room in the directory */
+	uint32_t *blocks;    /* by chunk: how many chunks one block of memory holds from there on,
+	                        0: within a block, or a chunk of its own */
+	uint32_t directory;  /* room in both */
+	uint32_t block_room; /* of `blocks`, while the two grow */
 	uint32_t capacity;   /* slots that have memory */
 	uint32_t used;       /* slots that were ever in use; slot 0 counts */
 	uint32_t free;       /* first of the free list, 0: empty */

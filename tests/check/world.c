@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The same small world for the programs of Check.
+ */
+#include "../unit/world.c"
