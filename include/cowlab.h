@@ -306,7 +306,8 @@ struct cow_config {
 /** Fills @p config with defaults. */
 COW_API void cow_config_init(struct cow_config *config);
 
-/** Makes a machine (config NULL: defaults). @return 0, -ENOMEM, -EINVAL (a value out of range, or a policy that is not whole). */
+/** Makes a machine (config NULL: defaults).
+ *  @return 0, -ENOMEM, -EINVAL (a value out of range, or a policy that is not whole) */
 COW_API int cow_machine_create(const struct cow_config *config, cow_machine **out);
 /** Frees a machine (NULL: nothing). */
 COW_API void cow_machine_destroy(cow_machine *machine);
@@ -582,13 +583,15 @@ static inline uint32_t cow_entry_frame(uint64_t entry)
 /** What changed: id, meaning.  `process` and `mm` are whose page tables or reference it is. */
 enum cow_change_kind {
 	COW_CHANGE_FRESH,   /**< `frame` was allocated, zeroed, and is mapped at addr */
-	COW_CHANGE_COPY,    /**< `frame` was allocated with the content of frame `from`, and is mapped in its place */
+	COW_CHANGE_COPY,    /**< `frame` was allocated with the content of frame `from`, and is mapped
+	                         in its place */
 	COW_CHANGE_REUSE,   /**< `frame`, mapped at addr, was taken as the process's own in place */
 	COW_CHANGE_EARLY_COPY, /**< fork allocated `frame` with the content of frame `from`; MAP follows */
 	COW_CHANGE_ADD,     /**< `frame` was allocated, zeroed, as a page of shared memory; MAP follows */
 	COW_CHANGE_MAP,     /**< the pages are mapped now, as `entries` say (0: not this one) */
 	COW_CHANGE_UNMAP,   /**< the pages are about to be unmapped, and their frames perhaps freed */
-	COW_CHANGE_DROP,    /**< the pages were given up (munmap, dontneed, exit): content is gone for the process */
+	COW_CHANGE_DROP,    /**< the pages were given up (munmap, dontneed, exit): content is gone for
+	                         the process */
 	COW_CHANGE_INHERIT, /**< fork: `process` gets the pages of process `from` (before their PTEs) */
 	COW_CHANGE_WIPE,    /**< fork: `process` gets the range, empty */
 	COW_CHANGE_MOVE,    /**< the pages at address `from` are now at addr */

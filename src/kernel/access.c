@@ -134,7 +134,8 @@ static int access_many(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages,
 /* True if a fault in a private VMA whose leaf table exists finds all it may need. */
 static bool fault_ready(const cow_machine *m)
 {
-	return pool_spare(&m->pools[POOL_FRAME]) && m->state.frames_used < m->state.frames &&
+	return pool_spare(&m->pools[POOL_FRAME]) && pool_spare(&m->pools[POOL_BODY]) &&
+	       m->state.frames_used < m->state.frames &&
 	       pool_spare(&m->pools[POOL_ANON]) &&
 	       pool_spare(&m->pools[POOL_AVC]) && m->state.marker != COW_MARKER_EXTRA &&
 	       !m->state.lru_batch;

@@ -107,9 +107,9 @@ static inline void machine_count(cow_machine *m, enum cow_counter counter, uint6
 
 /* Makes room in a pool.  Returns 0 or -ENOMEM, with the error record filled. */
 int machine_reserve(cow_machine *m, enum pool_id id, uint64_t more);
-/* Fills the error record and returns its code. */
 /* Takes an observer off again, known by its context. */
 void machine_unobserve(cow_machine *m, const void *ctx);
+/* Fills the error record and returns its code. */
 int machine_fail(cow_machine *m, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

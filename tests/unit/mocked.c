@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The mocks of mocked.h.  Owns nothing; every test makes and ends its own machine.
+ */
+#include "mocked.h"
+
+static const struct cow_rule rules[COW_ACTION_COUNT] = {
+#define X(id, label, what) [COW_ACT_##id] = { COW_ACT_##id, MOCKED_LOCKS, label, "a mock" },
+	COW_ACTIONS(X)
+#undef X
+};
+
+static const struct cow_rule *mock_decide(enum cow_decision_id id, struct cow_view view)
+{
+	check_expected(id);
+#define X(field, width)                        \
+	do {                                       \
+		unsigned field = view.field;           \
+		check_expected(field);                 \
+	} while (0);
+	COW_VIEW_FIELDS(X)
+#undef X
+	return mock_ptr_type(const struct cow_rule *);
+}
+
+#define X(id, key, question)                                           \
+	static const struct cow_rule *mock_##id(struct cow_view view)      \
+	{                                                                  \
+		return mock_decide(COW_DECIDE_##id, view);                     \
+	}
+COW_DECISIONS(X)
+#undef X
+
+void mocked_expect(enum cow_decision_id id, enum cow_action answer, struct cow_view view,
+		   const char *file, int line)
+{
+	_expect_value("mock_decide", "id", file, line, id, 1);
+#define X(field, width) _expect_value("mock_decide", #field, file, line, view.field, 1);
+	COW_VIEW_FIELDS(X)
+#undef X
+	_will_return("mock_decide", file, line, cast_ptr_to_largest_integral_type(&rules[answer]), 1);
+}
+
+void mocked_init(struct mocked *mocked)
+{
+	memset(mocked, 0, sizeof(*mocked));
+	cow_policy_init(&mocked->policy, NULL);
+	mocked->policy.name = "mocked";
+#define X(id, key, question) mocked->policy.decide[COW_DECIDE_##id] = mock_##id;
+	COW_DECISIONS(X)
+#undef X
+	cow_config_init(&mocked->config);
+	mocked->config.frames = 64;
+}
+
+void mocked_start(struct mocked *mocked)
+{
+	mocked->config.policy = &mocked->policy;
+	assert_int_equal(cow_machine_create(&mocked->config, &mocked->m), 0);
+	assert_int_equal(cow_mm_create(mocked->m, &mocked->p), 0);
+}
+
+void mocked_begin(struct mocked *mocked)
+{
+	mocked_init(mocked);
+	mocked_start(mocked);
+}
+
+void mocked_drop(struct mocked *mocked)
+{
+	cow_machine_destroy(mocked->m);
+}
+
+void mocked_end(struct mocked *mocked)
+{
+	struct cow_error error;
+
+	if (cow_machine_check(mocked->m, &error))
+		fail_msg("%s", error.sentence);
+	mocked_drop(mocked);
+}
+
+struct cow_page look(const struct mocked *mocked, cow_mm mm, uint64_t addr)
+{
+	struct cow_page page;
+
+	assert_int_equal(cow_page_look(mocked->m, mm, addr, &page), 0);
+	return page;
+}
+
+uint64_t counter(const struct mocked *mocked, enum cow_counter id)
+{
+	return cow_machine_counter(mocked->m, id);
+}
+
+void must_write(struct mocked *mocked, cow_mm mm, uint64_t addr, uint64_t value,
+		enum cow_outcome outcome)
+{
+	enum cow_outcome came_to;
+
+	assert_int_equal(cow_write(mocked->m, mm, addr, value, &came_to), 0);
+	assert_int_equal(came_to, outcome);
+}
+
+cow_mm must_fork(struct mocked *mocked, cow_mm parent)
+{
+	cow_mm child;
+
+	assert_int_equal(cow_fork(mocked->m, parent, NULL, &child), 0);
+	return child;
+}
