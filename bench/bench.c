@@ -89,7 +89,7 @@ uint64_t memory_available(void)
  * A hypervisor takes pages back that its guest has left free for a while, and then the next touch
  * costs a fault of the host.  What is freed here is handed out next, and the host still backs it.
  */
-void memory_warm(uint64_t bytes)
+static void memory_warm_as(uint64_t bytes, int advice)
 {
 	size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
 	volatile char *region = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -97,10 +97,17 @@ void memory_warm(uint64_t bytes)
 
 	if (region == MAP_FAILED)
 		return; /* it is only about noise */
-	(void)madvise((void *)region, bytes, MADV_NOHUGEPAGE);
+	(void)madvise((void *)region, bytes, advice);
 	for (uint64_t i = 0; i < bytes; i += page_size)
 		region[i] = 1;
 	munmap((void *)region, bytes);
+}
+
+/* Small pages and huge ones come from different lists. */
+void memory_warm(uint64_t bytes)
+{
+	memory_warm_as(bytes, MADV_HUGEPAGE);
+	memory_warm_as(bytes, MADV_NOHUGEPAGE);
 }
 
 void sample_set(struct sample *sample, double ns, uint64_t pages)

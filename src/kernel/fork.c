@@ -188,18 +188,19 @@ static uint32_t share_run(const cow_machine *m, const struct fork *fork, const s
 	return slot;
 }
 
-/* The same with the marker in a side table, a page at a time. */
+/* The same a page at a time: the marker is in a side table, or each page has a truth of its own. */
 static void share_side(cow_machine *m, const struct fork *fork, const struct leaf *from,
 		       const struct leaf *to, uint32_t slot)
 {
-	uint64_t pte = from->ptes[slot] & ~PTE_WRITE;
+	uint64_t pte = from->ptes[slot] & ~(PTE_WRITE | PTE_MARKER);
 	struct frame *frame = frame_at(m, pte_frame(pte));
 
 	frame->refcount++;
 	frame->mapcount++;
+	frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
 	from->ptes[slot] = pte;
 	to->ptes[slot] = pte & ~PTE_YOUNG;
-	if (fork->pte & (uint32_t)PTE_MARKER)
+	if (m->state.marker >= COW_MARKER_ADJACENT && (fork->pte & (uint32_t)PTE_MARKER))
 		side_marker_put(m, from, slot, false);
 }
 

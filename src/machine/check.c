@@ -27,6 +27,7 @@ struct check {
 	uint32_t *mappings;   /* by frame: what mapcount must be */
 	uint32_t *owners;     /* by anon: VMAs whose own it is */
 	uint32_t *children;   /* by anon */
+	uint32_t listed;      /* avcs on the lists of anons */
 };
 
 static int bad(struct check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -61,6 +62,25 @@ static int reach(struct check *check, enum pool_id id, uint32_t slot, const char
 	check->seen[id][slot] = SEEN;
 	check->reached[id]++;
 	return 0;
+}
+
+/* Somebody holds references to a frame; a sum that wraps would hide the ones that are missing. */
+static int hold(struct check *check, uint32_t frame, uint64_t more)
+{
+	if (more > REFCOUNT_LIMIT || check->references[frame] + more > REFCOUNT_LIMIT)
+		return bad(check, "frame %u has more references than a refcount can count", frame);
+	check->references[frame] += (uint32_t)more;
+	return 0;
+}
+
+static bool zeroed(const struct pool *pool, uint32_t slot)
+{
+	const uint32_t *words = pool_at(pool, slot);
+
+	for (uint32_t word = 0; word < pool->size / 4; word++)
+		if (words[word])
+			return false;
+	return true;
 }
 
 static bool mirrors(enum pool_id id)
@@ -128,6 +148,8 @@ static int check_vma(struct check *check, uint32_t mm, uint32_t index, uint32_t 
 	if (vma->mm != mm || vma->prev != prev || vma->start >= vma->end || vma->end > m->pages ||
 	    (prev && vma_at(m, prev)->end > vma->start))
 		return bad(check, "VMA %u is out of order", index);
+	if (vma->pgoff > m->pages - (vma->end - vma->start))
+		return bad(check, "VMA %u has an offset past any address space", index);
 	if (vma->anon >= m->pools[POOL_ANON].used || vma->object >= m->pools[POOL_OBJECT].used ||
 	    !vma->object != !(vma->flags & VMA_SHARED) ||
 	    (vma->object && check->seen[POOL_OBJECT][vma->object] == FREE))
@@ -195,9 +217,12 @@ static int check_pte(struct check *check, const struct vma *vma, uint64_t page, 
 		return bad(check, "frame %u is marked exclusive and mapped %u times", index,
 			   frame->mapcount);
 	if (pte & PTE_SPECIAL)
-		return 0;
+		return private ? 0
+			       : bad(check, "page %llu of shared memory is the zero page",
+				     (unsigned long long)page);
 	check->mappings[index]++;
-	check->references[index]++;
+	if (hold(check, index, 1))
+		return -EUCLEAN;
 	if (!private)
 		return frame->owner == vma->object &&
 				       frame_body(m, index)->index == vma_pgoff(vma, page)
@@ -249,10 +274,11 @@ static int check_leaf_entry(struct check *check, struct walk *walk, const struct
 		if (!frame || frame >= m->pools[POOL_FRAME].used ||
 		    check->seen[POOL_FRAME][frame] == FREE ||
 		    frame_at(m, frame)->owner != walk->object ||
-		    !(frame_at(m, frame)->flags & FRAME_SHARED))
+		    !(frame_at(m, frame)->flags & FRAME_SHARED) ||
+		    frame_body(m, frame)->index != page)
 			return bad(check, "object %u holds a frame that is not its own", walk->object);
-		check->references[frame]++;
-		return 0;
+		check->seen[POOL_FRAME][frame] = SEEN;
+		return hold(check, frame, 1);
 	}
 	while (walk->vma && vma_at(m, walk->vma)->end <= page)
 		walk->vma = vma_at(m, walk->vma)->next;
@@ -280,10 +306,17 @@ static int check_table(struct check *check, struct walk *walk, uint32_t table, u
 				: reach(check, POOL_TABLE, table_info(m, table)->extra, "a table");
 		if (error)
 			return error;
+		if (!zeroed(&m->pools[POOL_INFO], table_info(m, table)->extra))
+			return bad(check, "the extra table of table %u has entries of its own", table);
 	}
 	for (uint32_t slot = 0; slot < 1u << m->state.bits[level]; slot++) {
-		if (!leaf.ptes[slot])
+		if (!leaf.ptes[slot]) {
+			if (!level && m->state.marker >= COW_MARKER_ADJACENT &&
+			    side_marker_look(m, &leaf, slot))
+				return bad(check, "page %llu is marked and not mapped",
+					   (unsigned long long)(first + slot));
 			continue;
+		}
 		used++;
 		if (!level)
 			error = check_leaf_entry(check, walk, &leaf, slot);
@@ -313,7 +346,8 @@ static int check_batch(struct check *check, const struct mm *mm)
 		if (!frame || frame >= check->m->pools[POOL_FRAME].used ||
 		    !(frame_at(check->m, frame)->flags & FRAME_BATCHED))
 			return bad(check, "the LRU batch holds frame %u, which is not batched", frame);
-		check->references[frame]++;
+		if (hold(check, frame, 1))
+			return -EUCLEAN;
 		length++;
 	}
 	return length == mm->batched && length <= check->m->state.lru_batch
@@ -329,13 +363,17 @@ static int check_mm(struct check *check, uint32_t index)
 	uint32_t prev = 0, vmas = 0, avcs = check->reached[POOL_AVC];
 	int error = 0;
 
-	for (uint32_t at = mm->vma_first; at && !error; at = vma_at(m, at)->next) {
+	if (!mm->number || mm->number > m->state.processes)
+		return bad(check, "mm %u has number %u of %u", index, mm->number,
+			   m->state.processes);
+	for (uint32_t at = mm->vma_first; at; at = vma_at(m, at)->next) {
 		error = check_vma(check, index, at, prev);
+		if (error)
+			return error;
 		prev = at;
 		vmas++;
 	}
-	if (!error)
-		error = check_tree(check, mm);
+	error = check_tree(check, mm);
 	if (!error && (vmas != mm->vmas || check->reached[POOL_AVC] - avcs != mm->avcs))
 		error = bad(check, "mm %u miscounts its VMAs", index);
 	if (!error && mm->root)
@@ -357,6 +395,8 @@ static int check_object(struct check *check, uint32_t index)
 
 	for (uint32_t vma = 1; vma < m->pools[POOL_VMA].used; vma++)
 		vmas += check->seen[POOL_VMA][vma] == SEEN && vma_at(m, vma)->object == index;
+	if (!object_at(m, index)->number || object_at(m, index)->number > m->state.objects)
+		return bad(check, "object %u has a number that was never given", index);
 	if (!vmas || vmas != object_at(m, index)->vmas)
 		return bad(check, "object %u is mapped by %u VMAs and counts %u", index, vmas,
 			   object_at(m, index)->vmas);
@@ -371,6 +411,9 @@ static int check_ref(struct check *check, uint32_t index)
 	const struct ref *ref = ref_at(m, index);
 	uint64_t pages = 0;
 
+	if (!ref->number || ref->number > m->state.references || !ref->process ||
+	    ref->process > m->state.processes)
+		return bad(check, "reference %u has a number that was never given", index);
 	for (uint32_t at = ref->first; at; at = link_at(m, at)->next) {
 		uint32_t frame;
 		int error = reach(check, POOL_LINK, at, "a reference");
@@ -382,9 +425,11 @@ static int check_ref(struct check *check, uint32_t index)
 			return bad(check, "reference %u holds frame %u, which is not in use", index,
 				   frame);
 		if (!(ref->flags & COW_GUP_PIN))
-			check->references[frame] += ref->times;
-		else if (frame)
-			check->references[frame] += ref->times * PIN_BIAS;
+			error = hold(check, frame, ref->times);
+		else if (frame) /* the zero page needs no pin */
+			error = hold(check, frame, (uint64_t)ref->times * PIN_BIAS);
+		if (error)
+			return error;
 		pages++;
 	}
 	return pages == ref->pages && ref->times
@@ -401,11 +446,14 @@ static int check_anon(struct check *check, uint32_t index)
 
 	if (!anon->chain || anon->vmas != check->owners[index])
 		return bad(check, "anon %u miscounts its VMAs", index);
-	for (uint32_t at = anon->chain; at; prev = at, at = avc_at(m, at)->next_of_anon)
+	for (uint32_t at = anon->chain; at; prev = at, at = avc_at(m, at)->next_of_anon) {
 		if (at >= m->pools[POOL_AVC].used || check->seen[POOL_AVC][at] != SEEN ||
 		    avc_at(m, at)->anon != index || avc_at(m, at)->prev_of_anon != prev)
 			return bad(check, "the list of anon %u is damaged", index);
-	if (anon->parent >= m->pools[POOL_ANON].used)
+		check->listed++;
+	}
+	if (anon->parent >= m->pools[POOL_ANON].used ||
+	    (anon->parent && check->seen[POOL_ANON][anon->parent] == FREE))
 		return bad(check, "anon %u has a foreign parent", index);
 	if (check->seen[POOL_ANON][index] == UNSEEN) {
 		check->seen[POOL_ANON][index] = SEEN;
@@ -427,8 +475,14 @@ static int check_frame(struct check *check, uint32_t index)
 			   frame->mapcount, check->mappings[index]);
 	if (frame->mapcount && (frame->flags & FRAME_ANON) && !frame->owner)
 		return bad(check, "frame %u is mapped and the reverse map has lost it", index);
-	if (frame->owner && !(frame->flags & (FRAME_ANON | FRAME_SHARED)))
-		return bad(check, "frame %u is owned, and neither anonymous nor shared", index);
+	if (frame->owner && !(frame->mapcount && (frame->flags & FRAME_ANON)) &&
+	    !(frame->flags & FRAME_SHARED))
+		return bad(check, "frame %u is owned, and neither mapped anonymously nor shared",
+			   index);
+	if (!(frame->flags & FRAME_ZERO) != (index > 0) ||
+	    !(frame->flags & FRAME_SHARED) != (check->seen[POOL_FRAME][index] != SEEN) ||
+	    ((frame->flags & FRAME_SHARED) && (frame->flags & FRAME_ANON)))
+		return bad(check, "frame %u is flagged as what it is not", index);
 	return 0;
 }
 
@@ -454,7 +508,11 @@ static int check_all(struct check *check)
 		if (check->seen[POOL_ANON][slot] != FREE &&
 		    anon_at(m, slot)->children != check->children[slot])
 			error = bad(check, "anon %u miscounts its children", slot);
-	check->references[0]++; /* the kernel's own, of the zero page */
+	if (!error && check->listed != check->reached[POOL_AVC])
+		error = bad(check, "%u avcs are on the lists of VMAs and %u on those of anons",
+			    check->reached[POOL_AVC], check->listed);
+	if (!error)
+		error = hold(check, 0, 1); /* the kernel's own, of the zero page */
 	for (uint32_t slot = 0; !error && slot < m->pools[POOL_FRAME].used; slot++)
 		if (check->seen[POOL_FRAME][slot] != FREE) {
 			error = check_frame(check, slot);
@@ -463,6 +521,12 @@ static int check_all(struct check *check)
 	if (!error && (frames != m->state.frames_used || frames > m->state.frames))
 		error = bad(check, "%u frames are in use and %llu are counted", frames,
 			    (unsigned long long)m->state.frames_used);
+	for (uint32_t slot = 1; !error && slot < m->pools[POOL_FRAME].used; slot++)
+		if (check->seen[POOL_FRAME][slot] == FREE && !zeroed(&m->pools[POOL_BODY], slot))
+			error = bad(check, "free frame %u holds something", slot);
+	for (uint32_t slot = 1; !error && slot < m->pools[POOL_TABLE].used; slot++)
+		if (check->seen[POOL_TABLE][slot] == FREE && !zeroed(&m->pools[POOL_INFO], slot))
+			error = bad(check, "free table %u counts entries", slot);
 	for (int id = 0; !error && id < POOL_COUNT; id++)
 		if ((id == POOL_TABLE || id == POOL_VMA || id == POOL_AVC || id == POOL_LINK ||
 		     id == POOL_ANON) &&

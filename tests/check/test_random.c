@@ -22,6 +22,7 @@ struct run {
 	cow_audit *audit;
 	struct world world;
 	struct rng rng;
+	bool no_longterm;
 };
 
 static void run_begin(struct run *run, const char *policy, const char *geometry, uint64_t frames,
@@ -36,6 +37,8 @@ static void run_begin(struct run *run, const char *policy, const char *geometry,
 	ck_assert_int_eq(cow_audit_attach(m, &run->audit), 0);
 	ck_assert_int_eq(world_init(&run->world, m), 0);
 	run->rng.state = seed;
+	/* Until v6.2 a read-only FOLL_LONGTERM pin took the zero page, and was lost (bugs.md A12). */
+	run->no_longterm = !strcmp(policy, "exclusive-5.19");
 }
 
 /* Ends everything: nothing may be left but the zero page. */
@@ -56,12 +59,14 @@ static void run_end(struct run *run)
 	cow_policies_free(run->list);
 }
 
-/* The next step that can be done.  The unshare pins of a machine that is full may fail half-way. */
+/* The next step that can be done. */
 static void run_step(struct run *run, struct step *step, struct said *said)
 {
-	do
+	do {
 		step_random(&run->rng, step);
-	while (!world_can(&run->world, step));
+		if (run->no_longterm && step->kind == STEP_GUP)
+			step->flags &= ~(unsigned)COW_GUP_LONGTERM;
+	} while (!world_can(&run->world, step));
 	world_step(&run->world, step, said);
 }
 
@@ -195,11 +200,11 @@ START_TEST(the_homes_of_the_marker_decide_alike)
 {
 	static const char *const policies[] = { EXCLUSIVE_FAMILY, "always-copy" };
 
-	for (uint64_t seed = 1; seed <= rounds(20); seed++) {
+	for (uint64_t seed = 1; seed <= rounds(8); seed++) {
 		homes_agree(policies[_i], "tiny", 4096, seed % 3, seed * 31, 600);
 		homes_agree(policies[_i], "tiny", 20, seed % 3, seed * 37, 300);
 	}
-	homes_agree(policies[_i], "x86-64", 4096, 0, 99, rounds(400));
+	homes_agree(policies[_i], "x86-64", 4096, 0, 99, 400);
 }
 END_TEST
 

@@ -5,6 +5,8 @@
  */
 #include "mocked.h"
 
+#include <errno.h>
+
 /* Maps a page at 0 and writes it: nothing is asked. */
 static void begin(struct mocked *k)
 {
@@ -218,45 +220,100 @@ static void equal_views_are_asked_once(void **state)
 	mocked_end(&k);
 }
 
-/* FAULT_FLAG_UNSHARE: reuse leaves the PTE read-only, copy maps a read-only page. */
-static void unshare_leaves_the_page_readonly(void **state)
+/* FAULT_FLAG_UNSHARE, answered by a copy: a read-only page of one's own. */
+static void unshare_by_copy_leaves_it_readonly(void **state)
+{
+	struct cow_page before, after;
+	struct cow_result result;
+	struct mocked k;
+	cow_ref ref;
+
+	(void)state;
+	begin(&k);
+	share(&k);
+	before = look(&k, k.p, 0);
+	EXPECT(GUP, UNSHARE, BOTH, RW, .mm_has_pinned = 1, .req_pin = 1);
+	EXPECT(WRITE, COPY, BOTH, RW, .mm_has_pinned = 1, .req_unshare = 1);
+	EXPECT(GUP, TAKE, .refcount = 1, .mapcount = 1, .anon = 1, .exclusive = 1, RW,
+	       .mm_has_pinned = 1, .req_pin = 1);
+	assert_int_equal(cow_gup(k.m, k.p, 0, 1, COW_GUP_PIN, 1, &result, &ref), 0);
+	after = look(&k, k.p, 0);
+	assert_int_equal(result.counts[COW_OUT_UNSHARE], 1);
+	assert_int_not_equal(after.frame, before.frame);
+	assert_true(after.exclusive);
+	assert_false(after.writable || after.dirty);
+	assert_int_equal(after.value, 7);
+	assert_int_equal(counter(&k, COW_COUNT_UNSHARES), 1);
+	assert_int_equal(counter(&k, COW_COUNT_COPIES), 0);
+	mocked_end(&k);
+}
+
+/* Answered by reuse: the page stays, read-only, and is known to be one's own. */
+static void unshare_by_reuse_sets_the_marker_alone(void **state)
+{
+	struct cow_page before, after;
+	struct cow_result result;
+	struct mocked k;
+	cow_ref ref;
+
+	(void)state;
+	begin(&k);
+	assert_int_equal(cow_mm_exit(k.m, share(&k)), 0);
+	before = look(&k, k.p, 0);
+	assert_false(before.exclusive);
+	EXPECT(GUP, UNSHARE, .refcount = 1, .mapcount = 1, .anon = 1, .pte_dirty = 1, RW,
+	       .mm_has_pinned = 1, .req_pin = 1);
+	EXPECT(WRITE, REUSE, .refcount = 1, .mapcount = 1, .anon = 1, .pte_dirty = 1, RW,
+	       .mm_has_pinned = 1, .req_unshare = 1);
+	EXPECT(GUP, TAKE, OWN, RW, .mm_has_pinned = 1, .req_pin = 1);
+	assert_int_equal(cow_gup(k.m, k.p, 0, 1, COW_GUP_PIN, 1, &result, &ref), 0);
+	after = look(&k, k.p, 0);
+	assert_int_equal(after.frame, before.frame);
+	assert_true(after.exclusive);
+	assert_false(after.writable);
+	assert_int_equal(after.pincount, 1);
+	assert_int_equal(counter(&k, COW_COUNT_UNSHARES), 0);
+	mocked_end(&k);
+}
+
+/* Each home shows the same marker, and loses it at fork. */
+static void every_home_of_the_marker_looks_alike(void **state)
 {
 	(void)state;
-	for (int copies = 0; copies < 2; copies++) {
-		struct cow_page before, after;
-		struct cow_result result;
+	for (int home = COW_MARKER_NONE; home < COW_MARKER_COUNT; home++) {
+		unsigned has = home != COW_MARKER_NONE;
 		struct mocked k;
-		cow_ref ref;
-		cow_mm c;
 
-		begin(&k);
-		c = share(&k);
-		before = look(&k, k.p, 0);
-		EXPECT(GUP, UNSHARE, BOTH, RW, .mm_has_pinned = 1, .req_pin = 1);
-		if (copies) {
-			EXPECT(WRITE, COPY, BOTH, RW, .mm_has_pinned = 1, .req_unshare = 1);
-			EXPECT(GUP, TAKE, .refcount = 1, .mapcount = 1, .anon = 1, .exclusive = 1, RW,
-			       .mm_has_pinned = 1, .req_pin = 1);
-		} else {
-			assert_int_equal(cow_mm_exit(k.m, c), 0);
-			EXPECT(WRITE, REUSE, BOTH, RW, .mm_has_pinned = 1, .req_unshare = 1);
-		}
-		if (!copies) {
-			/* With the child gone the first question is another: start over. */
-			mocked_drop(&k);
-			begin(&k);
-			c = share(&k);
-			continue;
-		}
-		assert_int_equal(cow_gup(k.m, k.p, 0, 1, COW_GUP_PIN, 1, &result, &ref), 0);
-		after = look(&k, k.p, 0);
-		assert_int_equal(result.counts[COW_OUT_UNSHARE], 1);
-		assert_int_not_equal(after.frame, before.frame);
-		assert_true(after.exclusive);
-		assert_false(after.writable || after.dirty);
-		assert_int_equal(after.value, 7);
-		assert_int_equal(counter(&k, COW_COUNT_UNSHARES), 1);
-		assert_int_equal(counter(&k, COW_COUNT_COPIES), 0);
+		mocked_init(&k);
+		k.policy.marker = (enum cow_marker)home;
+		mocked_start(&k);
+		assert_int_equal(cow_mmap(k.m, k.p, 0, 1, COW_PROT_RW, 0), 0);
+		must_write(&k, k.p, 0, 7, COW_OUT_ALLOC);
+		EXPECT(TRACK, CLEAR, RW);
+		EXPECT(FORK, SHARE, .refcount = 1, .mapcount = 1, .anon = 1, .exclusive = has,
+		       .pte_write = 1, .pte_dirty = 1, RW);
+		must_fork(&k, k.p);
+		EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
+		must_write(&k, k.p, 0, 8, COW_OUT_COPY);
+		assert_int_equal(look(&k, k.p, 0).exclusive, has);
 		mocked_end(&k);
 	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_asks_about_what_is_no_cow),
+		cmocka_unit_test(copy_replaces_the_page),
+		cmocka_unit_test(reuse_is_obeyed_even_if_shared),
+		cmocka_unit_test(drain_lru_asks_again),
+		cmocka_unit_test(pin_guess_starts_at_1024),
+		cmocka_unit_test(pins_leave_traces),
+		cmocka_unit_test(equal_views_are_asked_once),
+		cmocka_unit_test(unshare_by_copy_leaves_it_readonly),
+		cmocka_unit_test(unshare_by_reuse_sets_the_marker_alone),
+		cmocka_unit_test(every_home_of_the_marker_looks_alike),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

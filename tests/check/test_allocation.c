@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Allocation failure at every n.  A run of calls that uses every verb is done once undisturbed, which
+ * counts the allocations of each call; then once for each n with the n-th one failing, or all from the
+ * n-th on.  The call that fails must leave the machine as it was, and must succeed when it is repeated
+ * with memory, to the same end.
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../unit/world.h"
+
+/* ------------------------------------------------------------------ an allocator that fails */
+
+struct memory {
+	bool armed;
+	bool all;        /* every one from the n-th on */
+	uint64_t fail;   /* n, from 1; 0: none */
+	uint64_t calls;  /* while armed */
+	uint64_t live;   /* bytes */
+	uint64_t failed; /* how often */
+};
+
+static void *memory_zalloc(void *ctx, size_t size)
+{
+	struct memory *memory = ctx;
+
+	if (memory->armed) {
+		memory->calls++;
+		if (memory->fail &&
+		    (memory->all ? memory->calls >= memory->fail : memory->calls == memory->fail)) {
+			memory->failed++;
+			return NULL;
+		}
+	}
+	memory->live += size;
+	return calloc(1, size);
+}
+
+static void memory_release(void *ctx, void *block, size_t size)
+{
+	struct memory *memory = ctx;
+
+	ck_assert_uint_ge(memory->live, size);
+	memory->live -= size;
+	free(block);
+}
+
+/* ------------------------------------------------------------------ the calls */
+
+/* mm and ref are taken as they come: the world puts the last in the place of one that ends. */
+#define WRITTEN(at, n, what) { .kind = STEP_WRITE_RANGE, .first = at, .pages = n, .value = what }
+#define MAPPED(at, n, how) { .kind = STEP_MMAP, .first = at, .pages = n, .prot = COW_PROT_RW, .flags = how }
+#define PROTECTED(at, n, how) { .kind = STEP_MPROTECT, .first = at, .pages = n, .prot = how }
+#define ADVISED(at, n, how) { .kind = STEP_MADVISE, .first = at, .pages = n, .advice = COW_ADV_##how }
+#define REFERENCE(at, n, how, often) { .kind = STEP_GUP, .first = at, .pages = n, .flags = how, .times = often }
+
+static const struct step script[] = {
+	MAPPED(0, 12, 0),
+	WRITTEN(0, 12, 7),
+	MAPPED(12, 4, COW_MAP_SHARED),
+	WRITTEN(12, 3, 8),
+	{ .kind = STEP_READ, .first = 15 },
+	REFERENCE(0, 4, COW_GUP_PIN | COW_GUP_WRITE | COW_GUP_LONGTERM, 3),
+	REFERENCE(4, 4, 0, 1),
+	REFERENCE(12, 4, COW_GUP_WRITE | COW_GUP_FAST, 1),
+	{ .kind = STEP_FORK },
+	{ .kind = STEP_FORK, .mm = 1 },
+	WRITTEN(0, 10, 9),
+	PROTECTED(2, 3, COW_PROT_READ),
+	PROTECTED(7, 1, COW_PROT_NONE),
+	{ .kind = STEP_FORCE_WRITE, .first = 3, .value = 10 },
+	{ .kind = STEP_FORCE_WRITE, .mm = 1, .first = 5, .value = 11 },
+	PROTECTED(0, 12, COW_PROT_RW),
+	{ .kind = STEP_WRITE, .first = 7, .value = 12 },
+	{ .kind = STEP_MREMAP, .first = 5, .pages = 3, .to = 18 },
+	{ .kind = STEP_POKE, .ref = 0, .value = 13 },
+	{ .kind = STEP_PEEK, .ref = 1 },
+	ADVISED(8, 2, DONTFORK),
+	ADVISED(10, 1, WIPEONFORK),
+	{ .kind = STEP_CREATE },
+	{ .kind = STEP_MMAP, .mm = 3, .first = 0, .pages = 24, .prot = COW_PROT_RW },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 0, .pages = 12, .advice = COW_ADV_POPULATE_READ },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 6, .pages = 18, .advice = COW_ADV_POPULATE_WRITE },
+	{ .kind = STEP_FORK, .mm = 3 },
+	{ .kind = STEP_FORK },
+	{ .kind = STEP_WRITE_RANGE, .mm = 4, .first = 0, .pages = 24, .value = 14 },
+	{ .kind = STEP_WRITE_RANGE, .mm = 1, .first = 0, .pages = 12, .value = 15 },
+	ADVISED(8, 2, DOFORK),
+	ADVISED(10, 1, KEEPONFORK),
+	ADVISED(0, 4, COLD),
+	{ .kind = STEP_GUP, .mm = 1, .first = 0, .pages = 4, .flags = COW_GUP_PIN, .times = 1 },
+	{ .kind = STEP_GUP, .mm = 2, .first = 4, .pages = 4, .flags = COW_GUP_WRITE, .times = 2 },
+	ADVISED(0, 4, DONTNEED),
+	{ .kind = STEP_READ_RANGE, .first = 0, .pages = 4 },
+	{ .kind = STEP_MUNMAP, .first = 9, .pages = 2 },
+	{ .kind = STEP_MUNMAP, .mm = 2, .first = 1, .pages = 1 },
+	{ .kind = STEP_DRAIN },
+	{ .kind = STEP_RELEASE, .ref = 0 },
+	{ .kind = STEP_EXIT, .mm = 0 },
+	{ .kind = STEP_RELEASE, .ref = 0 },
+	{ .kind = STEP_WRITE_RANGE, .mm = 1, .first = 0, .pages = 1, .value = 16 },
+};
+
+enum { SCRIPT = sizeof(script) / sizeof(*script), CALLS = 400 };
+
+/* The script, then steps of a seed that can be done. */
+struct ends {
+	uint64_t hash;
+	unsigned verdict;
+	uint64_t counters[COW_COUNTER_COUNT];
+	uint64_t before[CALLS + 2]; /* allocations before each call */
+	int results[CALLS + 1];
+};
+
+struct shape {
+	const char *geometry, *policy;
+	bool audit;
+	uint64_t lru_batch;
+};
+
+struct lab {
+	struct memory memory;
+	cow_policies *list;
+	cow_machine *m;
+	cow_audit *audit;
+	struct world world;
+	struct rng rng;
+};
+
+static int lab_create(struct lab *lab, const struct shape *shape)
+{
+	struct cow_config config;
+	int error;
+
+	cow_config_init(&config);
+	config.geometry = *cow_geometry_find(shape->geometry);
+	config.lru_batch = shape->lru_batch;
+	config.frames = 512;
+	config.policy = policy_parse(shape->policy, &lab->list);
+	config.allocator = (struct cow_allocator){ memory_zalloc, memory_release, &lab->memory };
+	ck_assert_ptr_nonnull(config.policy);
+	error = cow_machine_create(&config, &lab->m);
+	if (!error && shape->audit)
+		error = cow_audit_attach(lab->m, &lab->audit);
+	return error;
+}
+
+static void lab_destroy(struct lab *lab)
+{
+	cow_audit_detach(lab->audit);
+	cow_machine_destroy(lab->m);
+	cow_policies_free(lab->list);
+	ck_assert_uint_eq(lab->memory.live, 0);
+}
+
+static void lab_begin(struct lab *lab, const struct shape *shape)
+{
+	memset(lab, 0, sizeof(*lab));
+	ck_assert_int_eq(lab_create(lab, shape), 0);
+	ck_assert_int_eq(world_init(&lab->world, lab->m), 0);
+	lab->rng.state = 20;
+}
+
+static void next_step(struct lab *lab, unsigned number, struct step *step)
+{
+	if (number < SCRIPT) {
+		*step = script[number];
+		return;
+	}
+	do
+		step_random(&lab->rng, step);
+	while (!world_can(&lab->world, step));
+}
+
+static void armed_step(struct lab *lab, const struct step *step, struct said *said)
+{
+	lab->memory.armed = true;
+	world_step(&lab->world, step, said);
+	lab->memory.armed = false;
+}
+
+static void lab_end(struct lab *lab, struct ends *ends)
+{
+	struct cow_error error;
+
+	ck_assert_msg(!cow_machine_check(lab->m, &error), "%s", error.sentence);
+	ends->hash = cow_machine_hash(lab->m);
+	ends->verdict = lab->audit ? cow_audit_verdict(lab->audit) : 0;
+	for (int i = 0; i < COW_COUNTER_COUNT; i++)
+		ends->counters[i] = cow_machine_counter(lab->m, (enum cow_counter)i);
+	lab_destroy(lab);
+}
+
+/* Returns how many allocations the calls make. */
+static uint64_t undisturbed(const struct shape *shape, unsigned calls, struct ends *ends)
+{
+	struct lab lab;
+	uint64_t count;
+
+	lab_begin(&lab, shape);
+	for (unsigned i = 0; i < calls; i++) {
+		struct step step;
+		struct said said;
+
+		next_step(&lab, i, &step);
+		ends->before[i] = lab.memory.calls;
+		armed_step(&lab, &step, &said);
+		ends->results[i] = said.error;
+		if (i < SCRIPT)
+			ck_assert_msg(!said.error, "call %u, %s: %s", i, step_name(step.kind),
+				      cow_machine_error(lab.m)->sentence);
+	}
+	count = ends->before[calls] = lab.memory.calls;
+	lab_end(&lab, ends);
+	return count;
+}
+
+/* The call whose n-th allocation fails. */
+static void failing_step(struct lab *lab, const struct step *step, unsigned number)
+{
+	uint64_t failed = lab->memory.failed, calls = lab->memory.calls;
+	struct world before = lab->world;
+	struct cow_error error;
+	cow_machine *clone;
+	struct said said;
+
+	ck_assert_int_eq(cow_machine_clone(lab->m, &clone), 0);
+	armed_step(lab, step, &said);
+	ck_assert_uint_gt(lab->memory.failed, failed);
+	ck_assert_msg(said.error == -ENOMEM, "call %u, %s, allocation %llu: %d", number,
+		      step_name(step->kind), (unsigned long long)lab->memory.fail, said.error);
+	ck_assert(cow_machine_error(lab->m)->host);
+	ck_assert_int_eq(cow_machine_error(lab->m)->code, -ENOMEM);
+	ck_assert_str_ne(cow_machine_error(lab->m)->sentence, "");
+	ck_assert_msg(cow_machine_equal(lab->m, clone), "call %u, %s, changed the machine", number,
+		      step_name(step->kind));
+	ck_assert_uint_eq(cow_machine_hash(lab->m), cow_machine_hash(clone));
+	ck_assert_msg(!cow_machine_check(lab->m, &error), "%s", error.sentence);
+	for (int i = 0; i < COW_COUNTER_COUNT; i++)
+		ck_assert_uint_eq(cow_machine_counter(lab->m, (enum cow_counter)i),
+				  cow_machine_counter(clone, (enum cow_counter)i));
+	cow_machine_destroy(clone);
+	lab->world = before;
+	lab->memory.fail = 0;
+	lab->memory.calls = calls;
+}
+
+static void disturbed(const struct shape *shape, unsigned calls, const struct ends *want,
+		      uint64_t n, bool all)
+{
+	struct ends got = { 0 };
+	struct lab lab;
+
+	lab_begin(&lab, shape);
+	lab.memory.fail = n;
+	lab.memory.all = all;
+	for (unsigned i = 0; i < calls; i++) {
+		struct step step;
+		struct said said;
+
+		next_step(&lab, i, &step);
+		if (want->before[i] < n && n <= want->before[i + 1])
+			failing_step(&lab, &step, i);
+		armed_step(&lab, &step, &said);
+		ck_assert_int_eq(said.error, want->results[i]);
+	}
+	ck_assert_uint_eq(lab.memory.fail, 0);
+	lab_end(&lab, &got);
+	ck_assert_uint_eq(got.hash, want->hash);
+	ck_assert_uint_eq(got.verdict, want->verdict);
+	for (int i = 0; i < COW_COUNTER_COUNT; i++)
+		ck_assert_msg(got.counters[i] == want->counters[i], "%s",
+			      cow_counter_name((enum cow_counter)i));
+}
+
+static const struct shape shapes[] = {
+	{ "tiny", "exclusive,marker=frame", false, 2 },
+	{ "tiny", "exclusive,marker=frame", true, 2 },
+	{ "tiny", "exclusive,marker=pte", true, 2 },
+	{ "tiny", "exclusive,marker=adjacent", true, 2 },
+	{ "tiny", "exclusive,marker=extra", false, 2 },
+	{ "tiny", "exclusive,marker=extra", true, 0 },
+	{ "x86-64", "exclusive,marker=frame", true, 0 },
+	{ "x86-64", "exclusive,marker=pte", false, 2 },
+	{ "x86-64", "exclusive,marker=adjacent", false, 0 },
+	{ "x86-64", "exclusive,marker=extra", true, 2 },
+	{ "tiny", "page-count", true, 2 },
+	{ "tiny", "mapcount-force-break", true, 2 },
+	{ "tiny", "vma-nocow", true, 2 },
+	{ "tiny", "ideal", true, 2 },
+};
+
+enum { SHAPES = sizeof(shapes) / sizeof(*shapes) };
+
+START_TEST(every_failure_leaves_the_machine_as_it_was)
+{
+	static struct ends ends;
+	const struct shape *shape = &shapes[_i];
+	unsigned calls = strcmp(shape->geometry, "tiny") ? SCRIPT : rounds(CALLS);
+	uint64_t count;
+
+	if (calls < SCRIPT)
+		calls = SCRIPT;
+	memset(&ends, 0, sizeof(ends));
+	count = undisturbed(shape, calls, &ends);
+	ck_assert_uint_gt(count, 15);
+	for (uint64_t n = 1; n <= count; n++) {
+		disturbed(shape, calls, &ends, n, false);
+		disturbed(shape, calls, &ends, n, true);
+	}
+}
+END_TEST
+
+/* One page at a time is a path of its own, which looks whether there is room instead of reserving:
+ * the two halves of a frame, and of a table, must grow together. */
+START_TEST(single_pages_survive_every_failure)
+{
+	enum { PAGES = 60 };
+	struct shape shape = shapes[_i];
+	bool done = false;
+
+	shape.lru_batch = 0; /* else it goes the way of a range */
+	for (uint64_t n = 1; !done; n++) {
+		struct lab lab;
+		uint64_t size, value;
+
+		lab_begin(&lab, &shape);
+		size = cow_machine_page_size(lab.m);
+		ck_assert_int_eq(cow_mmap(lab.m, lab.world.mms[0], 0, PAGES, COW_PROT_RW, 0), 0);
+		lab.memory.armed = true;
+		lab.memory.fail = n;
+		for (unsigned page = 0; page < PAGES; page++) {
+			uint64_t failed = lab.memory.failed;
+			int error = cow_write(lab.m, lab.world.mms[0], page * size, page, NULL);
+
+			ck_assert_int_eq(error, lab.memory.failed > failed ? -ENOMEM : 0);
+			if (error)
+				ck_assert_int_eq(cow_write(lab.m, lab.world.mms[0], page * size, page,
+							   NULL), 0);
+		}
+		lab.memory.armed = false;
+		done = !lab.memory.failed;
+		for (unsigned page = 0; page < PAGES; page++) {
+			ck_assert_int_eq(cow_read(lab.m, lab.world.mms[0], page * size, &value, NULL),
+					 0);
+			ck_assert_uint_eq(value, page);
+		}
+		ck_assert_int_eq(cow_machine_check(lab.m, NULL), 0);
+		lab_destroy(&lab);
+	}
+}
+END_TEST
+
+/* ------------------------------------------------------------------ making machines */
+
+START_TEST(machine_audit_clone_and_check_fail_cleanly)
+{
+	const struct shape *shape = &shapes[_i];
+	bool done = false;
+
+	for (uint64_t n = 1; !done; n++) {
+		cow_machine *clone = NULL;
+		struct cow_error error;
+		struct lab lab;
+		int result;
+
+		ck_assert_uint_lt(n, 200);
+		memset(&lab, 0, sizeof(lab));
+		lab.memory = (struct memory){ .armed = true, .fail = n };
+		result = lab_create(&lab, shape);
+		ck_assert(result == 0 || result == -ENOMEM);
+		if (!result)
+			result = cow_machine_clone(lab.m, &clone);
+		ck_assert(result == 0 ? clone != NULL : clone == NULL);
+		if (!result)
+			result = cow_machine_check(clone, &error);
+		ck_assert(result == 0 || result == -ENOMEM);
+		ck_assert_uint_eq(lab.memory.failed, result != 0);
+		done = !result;
+		cow_machine_destroy(clone);
+		lab_destroy(&lab);
+	}
+}
+END_TEST
+
+/* ------------------------------------------------------------------ a scenario, from text to report */
+
+static const char text[] =
+	"title every verb\n"
+	"lru-batch 2\n"
+	"process P\n"
+	"P: mmap a 6\n"
+	"P: mmap s 3 shared\n"
+	"P: write a 1\n"
+	"P: write s 2\n"
+	"P: pin k a[0..1] write longterm\n"
+	"P: get g a[2]\n"
+	"P: fork C\n"
+	"repeat 3\n"
+	"C: write a 5\n"
+	"P: write a[3] 6\n"
+	"end\n"
+	"C: mprotect a[1..2] ro\n"
+	"P: force-write C a[1] 9\n"
+	"C: madvise a[4] dontneed\n"
+	"C: madvise a[4..5] populate_write\n"
+	"C: mremap a[5] b\n"
+	"poke k 7\n"
+	"peek g\n"
+	"P: read a[0] == 7\n"
+	"kernel: drain-lru\n"
+	"release k\n"
+	"release g\n"
+	"P: munmap a[2]\n"
+	"expect P a[3] value 6\n"
+	"C: exit\n"
+	"P: exit\n";
+
+static int sink_nothing(void *ctx, const void *bytes, size_t size)
+{
+	(void)ctx;
+	(void)bytes;
+	(void)size;
+	return 0;
+}
+
+static void write_report(cow_report *report)
+{
+	int result = cow_reports_write(&report, 1, COW_FORMAT_JSON, sink_nothing, NULL);
+
+	ck_assert_int_eq(result, 0);
+}
+
+START_TEST(a_run_fails_with_enomem_or_not_at_all_and_leaks_nothing)
+{
+	bool done = false;
+
+	for (uint64_t n = 1; !done; n++) {
+		struct memory memory = { .armed = true, .fail = n, .all = _i };
+		struct cow_allocator allocator = { memory_zalloc, memory_release, &memory };
+		struct cow_run_options options;
+		cow_scenario *scenario = NULL;
+		cow_report *report = NULL;
+		int result;
+
+		ck_assert_uint_lt(n, 5000);
+		cow_run_options_init(&options);
+		options.allocator = allocator;
+		options.explain = true;
+		options.check_each = n & 1;
+		result = cow_scenario_parse("every", text, sizeof(text) - 1, &allocator, &scenario);
+		ck_assert_msg(result == 0 || result == -ENOMEM, "line %u: %s",
+			      cow_scenario_error(scenario, 0)->line,
+			      cow_scenario_error(scenario, 0)->sentence);
+		if (!result) {
+			ck_assert_uint_eq(cow_scenario_errors(scenario), 0);
+			result = cow_run(scenario, NULL, &options, &report);
+			ck_assert_msg(result == 0 || result == -ENOMEM, "%d", result);
+			ck_assert(!result == (report != NULL));
+		}
+		if (!result && !memory.failed)
+			ck_assert_int_eq(cow_report_status(report), COW_RUN_HELD);
+		if (!result)
+			write_report(report);
+		done = !memory.failed;
+		cow_report_free(report);
+		cow_scenario_free(scenario);
+		ck_assert_uint_eq(memory.live, 0);
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("allocation");
+	TCase *calls = tcase_create("calls"), *whole = tcase_create("whole");
+
+	tcase_add_loop_test(calls, every_failure_leaves_the_machine_as_it_was, 0, SHAPES);
+	tcase_add_loop_test(calls, single_pages_survive_every_failure, 0, SHAPES);
+	tcase_add_loop_test(whole, machine_audit_clone_and_check_fail_cleanly, 0, SHAPES);
+	tcase_add_loop_test(whole, a_run_fails_with_enomem_or_not_at_all_and_leaks_nothing, 0, 2);
+	tcase_set_timeout(calls, 120);
+	tcase_set_timeout(whole, 120);
+	suite_add_tcase(s, calls);
+	suite_add_tcase(s, whole);
+	return s;
+}
+
+int main(void)
+{
+	SRunner *runner = srunner_create(suite());
+	int failed;
+
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
