@@ -215,8 +215,9 @@ enum {
 	/** Wants truth_sole and truth_pinned, so it is refused without an audit. */
 	COW_POLICY_NEEDS_TRUTH = 1,
 	/** Fork may copy pages of an mm that never took a FOLL_PIN, in a VMA that never had a
-	 *  write reference.  Without the flag fork does not ask how much host memory that needs. */
-	COW_POLICY_FORK_COPIES_FREELY = 2,
+	 *  write reference, so it has to be asked in advance how much host memory that needs.  Only
+	 *  the built-in fork decisions promise not to: one of your own is always asked. */
+	COW_POLICY_FORK_COPIES_FREELY = 2
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with
@@ -265,7 +266,8 @@ COW_API void cow_policies_free(cow_policies *policies);
 /** A simulated machine. */
 typedef struct cow_machine cow_machine;
 
-/** Names an address space.  Good for the machine that gave it and for its clones. */
+/** Names an address space.  Good for the machine that gave it and for its clones, as long as one of
+ *  them lives. */
 typedef struct cow_mm {
 	uint64_t owner;      /**< tells a foreign handle */
 	uint32_t index;      /**< slot */
@@ -358,7 +360,7 @@ COW_API const struct cow_policy *cow_machine_policy(const cow_machine *machine);
 	X(TLB_FLUSHES, "tlb-flushes", "TLB flushes")                                          \
 	X(SIDE_LOOKUPS, "side-lookups", "look-ups in a table beside the page tables")         \
 	X(SIDE_TABLES, "side-tables", "table pages beside the page tables, now")              \
-	X(TABLES, "tables", "page-table pages, now")                                          \
+	X(TABLES, "tables", "page-table pages and nodes of shared memory, now")                                          \
 	X(FORK_PAGES, "fork-pages", "PTEs that fork copied")                                  \
 	X(DRAINS, "drains", "LRU batches drained")                                            \
 	X(FRAMES_USED, "frames-used", "frames in use now, the zero page aside")               \
@@ -555,7 +557,7 @@ struct cow_op {
 	uint32_t mm;           /**< slot of the address space; UINT32_MAX: none */
 	uint32_t process;      /**< number of the process, as cow_mm_number; 0: none */
 	uint64_t addr;         /**< bytes */
-	uint64_t pages;        /**< length */
+	uint64_t pages;        /**< length; of gup: of that part which is mapped */
 	uint64_t value;        /**< of a write; the new address of mremap; prot; advice */
 	unsigned flags;        /**< of mmap and gup */
 	uint32_t ref;          /**< slot of the reference */
@@ -588,7 +590,8 @@ enum cow_change_kind {
 	COW_CHANGE_REUSE,   /**< `frame`, mapped at addr, was taken as the process's own in place */
 	COW_CHANGE_EARLY_COPY, /**< fork allocated `frame` with the content of frame `from`; MAP follows */
 	COW_CHANGE_ADD,     /**< `frame` was allocated, zeroed, as a page of shared memory; MAP follows */
-	COW_CHANGE_MAP,     /**< the pages are mapped now, as `entries` say (0: not this one) */
+	COW_CHANGE_MAP,     /**< the pages are mapped now, as `entries` say (0: not this one); a fault that maps
+	                         the zero page, frame 0, is not told */
 	COW_CHANGE_UNMAP,   /**< the pages are about to be unmapped, and their frames perhaps freed */
 	COW_CHANGE_DROP,    /**< the pages were given up (munmap, dontneed, exit): content is gone for
 	                         the process */
@@ -598,6 +601,7 @@ enum cow_change_kind {
 	COW_CHANGE_READ,    /**< a CPU of the process read `value` from `frame` */
 	COW_CHANGE_WRITE,   /**< a CPU of the process wrote `value` to `frame` */
 	COW_CHANGE_OOM,     /**< a CPU access at addr found no frame left; Linux kills the process */
+	COW_CHANGE_END,     /**< shared memory `object`, of `pages` pages at most, has lost its last mapping */
 	COW_CHANGE_GET,     /**< reference `ref`, its page `from`, now holds `frame`, taken at addr */
 	COW_CHANGE_PUT,     /**< reference `ref`, its page `from`, let go of `frame` */
 	COW_CHANGE_PEEK,    /**< it read `value` from `frame` */
@@ -860,7 +864,7 @@ COW_API enum cow_status cow_report_status(const cow_report *report);
 COW_API unsigned cow_report_verdict(const cow_report *report);
 /** @return a counter's value at the end. */
 COW_API uint64_t cow_report_counter(const cow_report *report, enum cow_counter counter);
-/** @return how many assertions failed. */
+/** @return how many assertions failed; the first 64 are kept. */
 COW_API size_t cow_report_failures(const cow_report *report);
 /** @return a failure as "FILE:LINE: LINE: expected ..., found ...", or NULL. */
 COW_API const char *cow_report_failure(const cow_report *report, size_t index);

@@ -156,6 +156,9 @@ static void on_change(void *ctx, const struct cow_change *change)
 	case COW_CHANGE_WRITE:
 		on_write(audit, change);
 		break;
+	case COW_CHANGE_END:
+		cells_drop(audit, space_of(0, change->object), 0, change->pages);
+		break;
 	case COW_CHANGE_OOM:
 		finding_add(audit, COW_VERDICT(KILLED), change->process, 0, change->addr,
 			    "a process was killed for want of a page");
@@ -187,26 +190,13 @@ static void on_truth(void *ctx, uint32_t mm, uint64_t addr, uint32_t frame, stru
 	view->truth_pinned = judge_pinned(audit, frame);
 }
 
-/* R6: who pins a mapping and wants coherency should not touch its protection. */
+/* Who pins a mapping and wants coherency should not touch its protection. */
 static void warn_pinned(struct cow_audit *audit, const struct cow_op *op)
 {
-	uint64_t first = page_of(audit, op->addr);
-
-	if (!audit->processes[op->process].pins)
-		return;
-	for (uint64_t page = first; page < first + op->pages; page++) {
-		const uint64_t *cell = cell_find(audit, op->process, page);
-		uint32_t at = cell && (*cell & STAMP_INDIRECT)
-				      ? shared_at(audit, cell_shared(*cell))->refs
-				      : 0;
-
-		for (; at; at = record_at(audit, at)->next_of_cell)
-			if (record_at(audit, at)->flags & COW_GUP_PIN) {
-				finding_add(audit, 0, op->process, 0, op->addr,
-					    "the protection of a pinned mapping is changed");
-				return;
-			}
-	}
+	if (audit->processes[op->process].pins &&
+	    cells_pinned(audit, op->process, page_of(audit, op->addr), op->pages))
+		finding_add(audit, 0, op->process, 0, op->addr,
+			    "the protection of a pinned mapping is changed");
 }
 
 static int reserve_processes(struct cow_audit *audit, uint32_t number)
@@ -241,6 +231,8 @@ static int reserve_cells(struct cow_audit *audit, const struct cow_op *op)
 static int reserve(struct cow_audit *audit, const struct cow_op *op)
 {
 	uint32_t frames = audit->machine->pools[POOL_FRAME].capacity;
+	uint64_t page = page_of(audit, op->addr);
+	int error;
 
 	/* contents has the smallest chunks and grows last, so it tells whether all have. */
 	if (audit->contents.capacity <= frames &&
@@ -252,16 +244,16 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 	case COW_OP_MM_CREATE:
 		return reserve_processes(audit, op->process);
 	case COW_OP_FORK:
-		if (reserve_processes(audit, (uint32_t)op->value))
-			return -ENOMEM;
+		error = reserve_processes(audit, (uint32_t)op->value);
+		if (error)
+			return error;
 		return cells_reserve_copy(audit, op->process);
 	case COW_OP_MMAP:
 		return array_grow(&audit->allocator, (void **)&audit->objects, &audit->object_room,
 				  (size_t)audit->machine->state.objects + 2,
 				  sizeof(*audit->objects));
 	case COW_OP_MREMAP:
-		return leaves_reserve(audit, cells_missing(audit, op->process,
-							   page_of(audit, op->value), op->pages));
+		return cells_reserve_move(audit, op->process, page, op->pages);
 	case COW_OP_GUP:
 		if (refs_reserve(audit, op->ref, op->pages))
 			return -ENOMEM;
@@ -282,10 +274,11 @@ static int on_before(void *ctx, const struct cow_op *op)
 	if (error)
 		return error;
 	audit->op++;
-	if (op->kind == COW_OP_FORK) {
+	if (op->kind == COW_OP_MM_CREATE)
+		audit->processes[op->process] = (struct process_truth){ 0 };
+	if (op->kind == COW_OP_FORK)
 		audit->processes[op->value] = (struct process_truth){ .parent = op->process,
 								      .born = audit->time };
-	}
 	if (op->kind == COW_OP_MPROTECT)
 		warn_pinned(audit, op);
 	return 0;
@@ -307,7 +300,7 @@ int cow_audit_attach(cow_machine *m, cow_audit **out)
 	for (uint32_t i = 0; i < m->observer_count; i++)
 		if (m->observers[i].change == on_change)
 			return machine_fail(m, -EEXIST, "the machine has an audit already");
-	if (m->state.processes)
+	if (m->state.processes || m->pools[POOL_MM].live || m->pools[POOL_FRAME].live)
 		return machine_fail(m, -EBUSY, "an audit must see the first process begin");
 	audit = cow_zalloc_(&m->allocator, sizeof(*audit));
 	if (!audit)

@@ -45,14 +45,16 @@ static bool before_separation(const struct cow_audit *audit, uint64_t stamp, uin
 static unsigned word_for(const struct cow_audit *audit, uint32_t process, uint64_t expected,
 			 uint64_t seen, const struct record *record)
 {
+	if (expected == seen)
+		return COW_VERDICT(CORRUPTION); /* the content changed with no write at all */
+	if (!(seen & STAMP_BY_GET) && !before_separation(audit, seen, process))
+		return COW_VERDICT(LEAK);
 	if ((expected | seen) & STAMP_BY_GET)
 		return COW_VERDICT(STALE_GET);
-	if (expected != seen && !before_separation(audit, seen, process))
-		return COW_VERDICT(LEAK);
 	if (record && record->stale)
 		return record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET);
 	/* A write through a pin that the page never saw: the pin and the page have parted. */
-	if (expected != seen && (expected & STAMP_BY_PIN))
+	if (expected & STAMP_BY_PIN)
 		return COW_VERDICT(STALE_PIN);
 	return COW_VERDICT(CORRUPTION);
 }

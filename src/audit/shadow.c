@@ -220,6 +220,19 @@ void cells_inherit(struct cow_audit *audit, uint32_t from, uint32_t to, uint64_t
 	each_leaf(audit, from, page, pages, copy_leaf, to);
 }
 
+/* True if no cell outside the two slots holds anything. */
+static bool leaf_empty(const struct cow_audit *audit, const struct leafcells *leaf, uint64_t first,
+		       uint64_t end)
+{
+	for (uint64_t slot = 0; slot < first; slot++)
+		if (leaf->cells[slot])
+			return false;
+	for (uint64_t slot = end; slot < UINT64_C(1) << audit->bits; slot++)
+		if (leaf->cells[slot])
+			return false;
+	return true;
+}
+
 static void drop_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t unused,
 		       uint64_t first, uint64_t end)
 {
@@ -232,10 +245,9 @@ static void drop_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t
 				shared_detach(audit, &leaf->cells[i]);
 				leaf->indirect--;
 			}
-	if (end - first == UINT64_C(1) << audit->bits)
+	memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(uint64_t));
+	if (leaf_empty(audit, leaf, first - base, end - base))
 		leaf_free(audit, leaf);
-	else
-		memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(uint64_t));
 }
 
 void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
@@ -250,6 +262,8 @@ void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t
 		uint64_t *cell = cell_find(audit, space, from + i);
 		uint64_t moved = cell ? *cell : 0;
 
+		if (!cell) /* on to the next leaf */
+			i += ~(from + i) & ((UINT64_C(1) << audit->bits) - 1);
 		if (!moved)
 			continue;
 		*cell = 0;
@@ -261,6 +275,46 @@ void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t
 		if (moved & STAMP_INDIRECT)
 			audit->last->indirect++;
 	}
+}
+
+static void tally_leaf(struct cow_audit *audit, struct leafcells *leaf, uint64_t unused,
+		       uint64_t first, uint64_t end)
+{
+	(void)leaf;
+	(void)unused;
+	(void)first;
+	(void)end;
+	audit->tally++;
+}
+
+int cells_reserve_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t pages)
+{
+	audit->tally = 0;
+	each_leaf(audit, space, from, pages, tally_leaf, 0);
+	return leaves_reserve(audit, 2 * (size_t)audit->tally); /* a leaf comes to lie across two */
+}
+
+static void tally_pins(struct cow_audit *audit, struct leafcells *leaf, uint64_t unused,
+		       uint64_t first, uint64_t end)
+{
+	uint64_t base = leaf->group << audit->bits;
+
+	(void)unused;
+	for (uint64_t i = first - base; leaf->indirect && i < end - base; i++) {
+		uint32_t at = leaf->cells[i] & STAMP_INDIRECT
+				      ? shared_at(audit, cell_shared(leaf->cells[i]))->refs
+				      : 0;
+
+		for (; at; at = record_at(audit, at)->next_of_cell)
+			audit->tally += (record_at(audit, at)->flags & COW_GUP_PIN) != 0;
+	}
+}
+
+bool cells_pinned(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
+{
+	audit->tally = 0;
+	each_leaf(audit, space, page, pages, tally_pins, 0);
+	return audit->tally > 0;
 }
 
 void cells_fini(struct cow_audit *audit)

@@ -120,6 +120,7 @@ struct cow_audit {
 	struct leafcells *last;      /* found last */
 	uint64_t leaf_memory;
 	uint32_t bits;               /* log2 cells a leaf */
+	uint64_t tally;              /* of a walk over leaves */
 
 	struct cow_finding findings[FINDINGS_ROOM];
 	size_t finding_count;
@@ -199,6 +200,10 @@ void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t
 /* mremap */
 void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t to,
 		uint64_t pages);
+/* Reserves the leaves that cells_move may take. */
+int cells_reserve_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t pages);
+/* True if a FOLL_PIN reference was taken of one of the pages and still is. */
+bool cells_pinned(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
 void cells_fini(struct cow_audit *audit);
 
 /* ---- refs.c ---- */

@@ -51,15 +51,30 @@ bool event_modelled(const struct cow_event *event, char *what, size_t size)
 	return false;
 }
 
+int numbers_reserve(struct engine *engine, uint32_t number)
+{
+	return array_grow(&engine->report->allocator, (void **)&engine->numbers,
+			  &engine->number_room, (size_t)number + 1, sizeof(*engine->numbers));
+}
+
 static int do_fork(struct engine *engine, const struct cow_event *event, struct cow_result *result)
 {
 	cow_mm *child = &engine->processes[event->target];
-	int error = cow_fork(engine->machine, engine->processes[event->process], result, child);
+	int error = numbers_reserve(engine, engine->most + 1);
 
-	if (!error)
+	if (error) {
+		engine->error = error;
+		return error;
+	}
+	error = cow_fork(engine->machine, engine->processes[event->process], result, child);
+
+	if (!error) {
 		engine->numbers[child->generation] = event->target;
-	else
+		engine->most = child->generation;
+	} else {
 		*child = (cow_mm){ 0 };
+		engine->most++; /* a fork that fails uses a number up */
+	}
 	return error;
 }
 
@@ -151,7 +166,7 @@ int event_apply(struct engine *engine, const struct cow_event *event, const uint
 		error = -EBADF; /* it could not be taken */
 	else
 		error = do_call(engine, event, expect, &came_to->result);
-	if (error == -ENOMEM && cow_machine_error(engine->machine)->host)
+	if (engine->error || (error == -ENOMEM && cow_machine_error(engine->machine)->host))
 		return -ENOMEM;
 	if (event->verb == COW_EV_RELEASE)
 		engine->refs[event->ref] = (cow_ref){ 0 };

@@ -112,31 +112,6 @@ static int do_statements(struct engine *engine)
 	return error;
 }
 
-/* fork gives every process a number; how many there can be is known before. */
-static size_t most_processes(const cow_scenario *scenario)
-{
-	uint64_t most = scenario->started + 1, factor = 1, stack[64];
-	unsigned depth = 0;
-
-	for (uint32_t i = 0; i < scenario->statement_count; i++) {
-		const struct scenario_statement *statement = &scenario->statements[i];
-
-		if (statement->kind != STATEMENT_EVENT)
-			continue;
-		if (statement->event.verb == COW_EV_REPEAT && depth < 64) {
-			stack[depth++] = factor;
-			factor = statement->event.value && factor > UINT32_MAX / statement->event.value
-					 ? UINT32_MAX
-					 : factor * statement->event.value;
-		} else if (statement->event.verb == COW_EV_END && depth) {
-			factor = stack[--depth];
-		} else if (statement->event.verb == COW_EV_FORK) {
-			most += factor;
-		}
-	}
-	return most < UINT32_MAX ? (size_t)most : UINT32_MAX;
-}
-
 static void *make(const struct engine *engine, size_t count, size_t size)
 {
 	return cow_zalloc_(&engine->report->allocator, (count ? count : 1) * size);
@@ -190,12 +165,11 @@ static int set_up(struct engine *engine)
 	error = watch(engine);
 	if (error)
 		return error;
-	engine->number_room = most_processes(scenario);
 	engine->processes = make(engine, scenario->process_count, sizeof(*engine->processes));
 	engine->refs = make(engine, scenario->ref_count, sizeof(*engine->refs));
-	engine->numbers = make(engine, engine->number_room, sizeof(*engine->numbers));
 	engine->left = make(engine, scenario->statement_count, sizeof(*engine->left));
-	if (!engine->processes || !engine->refs || !engine->numbers || !engine->left)
+	if (!engine->processes || !engine->refs || !engine->left ||
+	    numbers_reserve(engine, scenario->started))
 		return -ENOMEM;
 	engine->base = layout_base(&config.geometry);
 	for (uint32_t i = 0; i < scenario->started; i++) {
@@ -203,6 +177,7 @@ static int set_up(struct engine *engine)
 		if (error)
 			return error;
 		engine->numbers[engine->processes[i].generation] = i;
+		engine->most = engine->processes[i].generation;
 	}
 	return 0;
 }
@@ -215,7 +190,8 @@ static void tear_down(struct engine *engine)
 	cow_machine_destroy(engine->machine);
 	unmake(engine, engine->processes, scenario->process_count, sizeof(*engine->processes));
 	unmake(engine, engine->refs, scenario->ref_count, sizeof(*engine->refs));
-	unmake(engine, engine->numbers, engine->number_room, sizeof(*engine->numbers));
+	cow_release_(&engine->report->allocator, engine->numbers,
+		     engine->number_room * sizeof(*engine->numbers));
 	unmake(engine, engine->left, scenario->statement_count, sizeof(*engine->left));
 }
 

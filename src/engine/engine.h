@@ -34,6 +34,7 @@ struct engine {
 	cow_ref *refs;          /* by name; generation 0: there is none */
 	uint32_t *numbers;      /* process number to name */
 	size_t number_room;
+	uint32_t most;          /* number given last */
 	uint64_t *left;         /* repetitions left, by statement of the repeat */
 	uint64_t base;          /* first page of the layout */
 	uint32_t line;          /* of the statement being done */
@@ -48,6 +49,8 @@ bool event_modelled(const struct cow_event *event, char *what, size_t size);
 /* Does an event.  `expect`: value that a read should find, or NULL.  Returns 0 or -ENOMEM (host). */
 int event_apply(struct engine *engine, const struct cow_event *event, const uint64_t *expect,
 		struct came_to *came_to);
+/* Makes room for the number of a process.  Returns 0 or -ENOMEM. */
+int numbers_reserve(struct engine *engine, uint32_t number);
 uint64_t place_addr(const struct engine *engine, uint32_t region, uint64_t page);
 
 /* ---- assert.c ---- */

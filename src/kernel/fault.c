@@ -85,6 +85,8 @@ static void install_anon(cow_machine *m, struct fault *fault)
 	bool may_write = vma_at(m, fault->vma)->flags & VMA_WRITE;
 	uint64_t flags = PTE_PRESENT | PTE_YOUNG;
 
+	if (!(vma_at(m, fault->vma)->flags & VMA_READ))
+		flags |= PTE_PROTNONE; /* a FOLL_FORCE write into a PROT_NONE mapping */
 	/* maybe_mkwrite: a FOLL_FORCE write leaves the PTE of a read-only VMA read-only; only
 	 * do_wp_page makes that dirty, do_anonymous_page does not. */
 	if ((fault->flags & FAULT_WRITE) || PLANTED(7))
@@ -223,8 +225,8 @@ static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault)
 		*pte |= PTE_DIRTY | PTE_YOUNG;
 		if (vma_at(m, fault->vma)->flags & VMA_WRITE)
 			*pte |= PTE_WRITE;
+		machine_count(m, COW_COUNT_REUSES, 1); /* PGREUSE does not count unsharing */
 	}
-	machine_count(m, COW_COUNT_REUSES, 1);
 	return COW_OUT_REUSE;
 }
 

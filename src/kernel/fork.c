@@ -30,7 +30,7 @@ static bool copies_pages(const struct vma *vma)
 static bool may_copy_early(const cow_machine *m, uint32_t mm, const struct vma *vma)
 {
 	return (mm_at(m, mm)->flags & MM_HAS_PINNED) || (vma->flags & VMA_HAD_WRITE_REF) ||
-	       (m->policy->flags & COW_POLICY_FORK_COPIES_FREELY);
+	       !m->fork_keeps_promise;
 }
 
 static struct cow_view fork_view(cow_machine *m, const struct fork *fork, uint64_t page,
@@ -106,7 +106,9 @@ static bool early_copy(cow_machine *m, struct fork *fork, const struct leaf *to,
 {
 	uint32_t slot = leaf_slot(m, page);
 	uint32_t new = frame_alloc(m);
-	bool write = vma_at(m, fork->child_vma)->flags & VMA_WRITE;
+	uint32_t prot = vma_at(m, fork->child_vma)->flags;
+	uint64_t flags = PTE_PRESENT | PTE_DIRTY | PTE_YOUNG | (prot & VMA_WRITE ? PTE_WRITE : 0) |
+			 (prot & VMA_READ ? 0 : PTE_PROTNONE);
 
 	if (!new)
 		return false;
@@ -114,7 +116,7 @@ static bool early_copy(cow_machine *m, struct fork *fork, const struct leaf *to,
 	frame_body(m, new)->value = PLANTED(5) ? 0 : frame_body(m, old)->value;
 	note_page(m, COW_CHANGE_EARLY_COPY, fork->child_vma, page, new, 0, old);
 	pte_fill(m, to, slot,
-		 pte_make(new, PTE_PRESENT | PTE_DIRTY | PTE_YOUNG | (write ? PTE_WRITE : 0)));
+		 pte_make(new, flags));
 	marker_put(m, to, slot, frame_at(m, new), true);
 	batch_add(m, fork->parent, new); /* fork runs on the parent's CPU */
 	fork->result->counts[COW_OUT_EARLY_COPY]++;

@@ -182,7 +182,7 @@ static void ref_drop(cow_machine *m, uint32_t slot, uint64_t pages)
 		if (page < pages) {
 			ref_tell(m, COW_CHANGE_PUT, slot, 0, 0, page, link.frame, 0);
 			ungrab(m, link.frame, ref->flags, ref->times);
-			if (ref->flags & COW_GUP_PIN)
+			if ((ref->flags & COW_GUP_PIN) && link.frame)
 				machine_count(m, COW_COUNT_PINS_RELEASED, ref->times);
 		}
 		pool_give(&m->pools[POOL_LINK], at);
@@ -205,8 +205,6 @@ static int gup_range(cow_machine *m, struct gup *gup, uint64_t first, uint64_t p
 		if (!gup_allowed(m, gup))
 			return machine_fail(m, -EFAULT, "no reference is possible at 0x%llx",
 					    (unsigned long long)(gup->at.page << m->state.page_shift));
-		if (gup->flags & COW_GUP_WRITE)
-			vma_at(m, gup->at.vma)->flags |= VMA_HAD_WRITE_REF;
 		outcome = gup_page(m, gup);
 		if (outcome == COW_OUT_OOM || outcome == COW_OUT_SEGV) {
 			result->outcome = outcome;
@@ -217,9 +215,11 @@ static int gup_range(cow_machine *m, struct gup *gup, uint64_t first, uint64_t p
 		frame = pte_frame(gup->at.leaf.ptes[gup->at.slot]);
 		if (!grab(m, frame, gup->flags, ref->times))
 			return machine_fail(m, -ENOMEM, "the reference count would overflow");
-		if (gup->flags & COW_GUP_WRITE)
+		if (gup->flags & COW_GUP_WRITE) {
 			gup->at.leaf.ptes[gup->at.slot] |= PTE_DIRTY;
-		if (gup->flags & COW_GUP_PIN)
+			vma_at(m, gup->at.vma)->flags |= VMA_HAD_WRITE_REF;
+		}
+		if ((gup->flags & COW_GUP_PIN) && frame)
 			machine_count(m, COW_COUNT_PINS_ACQUIRED, ref->times);
 		link = pool_take(&m->pools[POOL_LINK]);
 		link_at(m, link)->frame = frame;
@@ -233,6 +233,21 @@ static int gup_range(cow_machine *m, struct gup *gup, uint64_t first, uint64_t p
 	return 0;
 }
 
+/* The first page from which on nothing is mapped, or `end`: so far a reference can come at most. */
+static uint64_t gup_reach(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
+{
+	uint64_t page = first;
+
+	while (page < end) {
+		uint32_t vma = vma_covering(m, mm, page);
+
+		if (!vma)
+			break;
+		page = vma_at(m, vma)->end;
+	}
+	return page > first ? (page < end ? page : end) : first + 1;
+}
+
 int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsigned flags,
 	    uint32_t times, struct cow_result *result, cow_ref *out)
 {
@@ -240,7 +255,7 @@ int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsign
 	struct gup gup = { .flags = flags };
 	struct cow_op op;
 	struct ref *ref;
-	uint64_t first;
+	uint64_t first, end = 0;
 	uint32_t slot;
 	int error = mm_resolve(m, handle, &gup.mm);
 
@@ -253,16 +268,19 @@ int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsign
 	if (!error)
 		error = range_check(m, addr, pages, &first);
 	if (!error)
-		error = fault_reserve(m, gup.mm, first, first + pages, true, 1);
+		end = gup_reach(m, gup.mm, first, first + pages);
+	/* A page can be allocated, and copied at once, for one reference. */
+	if (!error)
+		error = fault_reserve(m, gup.mm, first, end, true, 2);
 	if (!error)
 		error = machine_reserve(m, POOL_REF, 1);
 	if (!error)
-		error = machine_reserve(m, POOL_LINK, pages + m->state.lru_batch + 2);
+		error = machine_reserve(m, POOL_LINK, end - first + m->state.lru_batch + 2);
 	if (error)
 		return error;
 	gup.at.mm = gup.mm;
 	slot = m->pools[POOL_REF].free ? m->pools[POOL_REF].free : m->pools[POOL_REF].used;
-	op_set(m, &op, COW_OP_GUP, gup.mm, addr, pages);
+	op_set(m, &op, COW_OP_GUP, gup.mm, addr, end - first);
 	op.flags = flags;
 	op.ref = slot;
 	error = op_begin(m, &op);

@@ -67,6 +67,11 @@ void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 
 		zap_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end);
 		vma_remove(m, vma);
+		if (object && object_at(m, object)->vmas == 1 && m->observer_count)
+			change_tell(m, &(struct cow_change){ .kind = COW_CHANGE_END, .mm = mm,
+							     .process = mm_at(m, mm)->number,
+							     .object = object_at(m, object)->number,
+							     .pages = m->pages });
 		if (object)
 			object_put(m, object);
 	}

@@ -21,7 +21,7 @@ static inline struct frame_body *frame_body(const cow_machine *m, uint32_t index
 /* Makes room for `more` frames, as far as the machine has them.  Returns 0 or -ENOMEM. */
 int frame_reserve(cow_machine *m, uint64_t more);
 
-/* Takes a zeroed frame with no reference yet; 0: the machine has no frame left. */
+/* Takes a zeroed frame with no reference yet, from those reserved; 0: the machine has none left. */
 static inline uint32_t frame_alloc(cow_machine *m)
 {
 	struct pool *pool = &m->pools[POOL_FRAME];
@@ -35,7 +35,8 @@ static inline uint32_t frame_alloc(cow_machine *m)
 		pool->free = frame->refcount;
 		frame->refcount = 0;
 	} else {
-		if (pool->used == pool->capacity && frame_reserve(m, 1))
+		/* Whoever did not reserve finds the machine full. */
+		if (pool->used >= pool->capacity || pool->used >= m->pools[POOL_BODY].capacity)
 			return 0;
 		index = pool->used++;
 		m->pools[POOL_BODY].used = pool->used;

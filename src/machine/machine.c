@@ -92,6 +92,18 @@ static uint32_t table_bytes(const struct machine_state *state)
 	return 8u << widest;
 }
 
+/* A built-in fork decision is known to copy only what may be pinned, unless its policy says otherwise;
+ * of any other nothing is known. */
+static bool fork_keeps_promise(const struct cow_policy *policy)
+{
+	const struct cow_policy *known;
+
+	for (size_t i = 0; (known = cow_policy_at(i)); i++)
+		if (known->decide[COW_DECIDE_FORK] == policy->decide[COW_DECIDE_FORK])
+			return !((known->flags | policy->flags) & COW_POLICY_FORK_COPIES_FREELY);
+	return false;
+}
+
 /* A machine with these scalars and empty pools. */
 static int machine_make(const struct cow_allocator *allocator, const struct machine_state *state,
 			const struct cow_policy *policy, cow_machine **out)
@@ -105,6 +117,7 @@ static int machine_make(const struct cow_allocator *allocator, const struct mach
 	m->allocator = *allocator;
 	m->state = *state;
 	m->policy = policy;
+	m->fork_keeps_promise = fork_keeps_promise(policy);
 	for (uint32_t level = 0; level < state->levels; level++) {
 		m->shifts[level] = shift;
 		shift += state->bits[level];

@@ -62,6 +62,7 @@ struct cow_machine {
 
 	/* Outside what is compared. */
 	const struct cow_policy *policy;
+	bool fork_keeps_promise; /* fork copies early only where a pin or a write reference was taken */
 	struct memo memo[COW_DECISION_COUNT]; /* policies are pure, so the last answer is kept */
 	struct sight sight;
 	struct cow_observer observers[MACHINE_OBSERVERS];

@@ -4,7 +4,7 @@
  * Reading one trusts nothing: sizes are tested before memory is asked for, the checksum before the
  * content is believed, and the debug check has the last word.
  */
-#include "machine/machine.h"
+#include "machine/table.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -145,6 +145,36 @@ static int take_pool(struct reader *reader, cow_machine *m, int id)
 	return 0;
 }
 
+/* Tables beside the leaf tables of a tree. */
+static uint64_t side_tables(const cow_machine *m, uint32_t root)
+{
+	uint64_t sides = 0;
+	struct leaf leaf;
+
+	for (uint64_t page = 0; leaf_next(m, root, &page, m->pages, &leaf);
+	     page = leaf.first + leaf_entries(m))
+		sides += m->state.marker == COW_MARKER_ADJACENT ||
+			 table_info(m, leaf.table)->extra != 0;
+	return sides;
+}
+
+/* Counters that say what there is now are found again; those of what happened begin at 0. */
+static void count_again(cow_machine *m)
+{
+	uint64_t sides = 0;
+
+	for (uint32_t mm = 1; mm < m->pools[POOL_MM].used; mm++)
+		if (mm_at(m, mm)->number)
+			sides += side_tables(m, mm_at(m, mm)->root);
+	for (uint32_t object = 1; object < m->pools[POOL_OBJECT].used; object++)
+		if (object_at(m, object)->number)
+			sides += side_tables(m, object_at(m, object)->root);
+	m->counters[COW_COUNT_SIDE_TABLES] = sides;
+	m->counters[COW_COUNT_TABLES] =
+		m->pools[POOL_TABLE].live - (m->state.marker == COW_MARKER_EXTRA ? sides : 0);
+	m->counters[COW_COUNT_PEAK_FRAMES] = m->state.frames_used;
+}
+
 static int take_machine(struct reader *reader, const struct cow_config *config, cow_machine **out)
 {
 	struct cow_config made = *config;
@@ -165,6 +195,9 @@ static int take_machine(struct reader *reader, const struct cow_config *config, 
 	error = take(reader, &state, sizeof(state));
 	if (error)
 		return error;
+	if (state.processes > UINT32_MAX / 2 || state.references > UINT32_MAX / 2 ||
+	    state.objects > UINT32_MAX / 2)
+		return refuse(reader, "the snapshot has used up its numbers");
 	if (!made.policy)
 		made.policy = cow_policy_find("exclusive");
 	if (!made.policy || state.marker != (uint32_t)made.policy->marker)
@@ -192,6 +225,8 @@ static int take_machine(struct reader *reader, const struct cow_config *config, 
 		if (error != -ENOMEM)
 			error = reader->error->code = -EBADMSG;
 	}
+	if (!error)
+		count_again(*out);
 	return error;
 }
 

@@ -47,18 +47,25 @@ bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end
 	return false;
 }
 
-static uint32_t table_alloc(cow_machine *m, uint32_t *tables)
+/* True if a table of the level brings its side table with it. */
+static bool has_adjacent(const cow_machine *m, uint32_t level)
+{
+	return !level && m->state.marker == COW_MARKER_ADJACENT;
+}
+
+static uint32_t table_alloc(cow_machine *m, uint32_t level, uint32_t *tables)
 {
 	uint32_t table = pool_take(&m->pools[POOL_TABLE]);
 
 	m->pools[POOL_INFO].used = m->pools[POOL_TABLE].used;
 	m->pools[POOL_INFO].live = m->pools[POOL_TABLE].live;
 	machine_count(m, COW_COUNT_TABLES, 1);
+	machine_count(m, COW_COUNT_SIDE_TABLES, has_adjacent(m, level));
 	++*tables;
 	return table;
 }
 
-static void table_free(cow_machine *m, uint32_t table, uint32_t *tables)
+static void table_free(cow_machine *m, uint32_t table, uint32_t level, uint32_t *tables)
 {
 	struct table_info *info = table_info(m, table);
 
@@ -70,6 +77,8 @@ static void table_free(cow_machine *m, uint32_t table, uint32_t *tables)
 	pool_give(&m->pools[POOL_TABLE], table);
 	m->pools[POOL_INFO].live = m->pools[POOL_TABLE].live;
 	machine_count(m, COW_COUNT_TABLES, (uint64_t)-1);
+	if (has_adjacent(m, level))
+		machine_count(m, COW_COUNT_SIDE_TABLES, (uint64_t)-1);
 	--*tables;
 	machine_forget(m);
 }
@@ -79,16 +88,14 @@ void leaf_make(cow_machine *m, uint32_t *root, uint64_t page, struct leaf *leaf,
 	uint32_t table;
 
 	if (!*root)
-		*root = table_alloc(m, tables);
+		*root = table_alloc(m, m->state.levels - 1, tables);
 	table = *root;
 	for (uint32_t level = m->state.levels - 1; level; level--) {
 		uint64_t *entry = &table_at(m, table)[entry_slot(m, page, level)];
 
 		if (!*entry) {
-			*entry = pte_make(table_alloc(m, tables), PTE_TABLE);
+			*entry = pte_make(table_alloc(m, level - 1, tables), PTE_TABLE);
 			table_info(m, table)->used++;
-			if (level == 1 && m->state.marker == COW_MARKER_ADJACENT)
-				machine_count(m, COW_COUNT_SIDE_TABLES, 1);
 		}
 		table = pte_frame(*entry);
 	}
@@ -179,15 +186,13 @@ static bool prune(cow_machine *m, uint32_t table, uint32_t level, uint64_t first
 					    next < end ? next : end, tables)) {
 				*entry = 0;
 				table_info(m, table)->used--;
-				if (level == 1 && m->state.marker == COW_MARKER_ADJACENT)
-					machine_count(m, COW_COUNT_SIDE_TABLES, (uint64_t)-1);
 			}
 			first = next;
 		}
 	}
 	if (table_info(m, table)->used)
 		return false;
-	table_free(m, table, tables);
+	table_free(m, table, level, tables);
 	return true;
 }
 

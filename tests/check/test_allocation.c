@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Allocation failure at every n.  A run of calls that uses every verb is done once undisturbed, which
- * counts the allocations of each call; then once for each n with the n-th one failing, or all from the
- * n-th on.  The call that fails must leave the machine as it was, and must succeed when it is repeated
- * with memory, to the same end.
+ * Allocation failure at every n.  A run of calls that uses every verb is done once undisturbed,
+ * which counts the allocations of each call; then once for each n with the n-th one failing, or all
+ * from the n-th on.  The call that fails must leave the machine as it was, and must succeed when it
+ * is repeated with memory, to the same end.
  */
 #include <check.h>
 #include <errno.h>
@@ -53,10 +53,19 @@ static void memory_release(void *ctx, void *block, size_t size)
 
 /* mm and ref are taken as they come: the world puts the last in the place of one that ends. */
 #define WRITTEN(at, n, what) { .kind = STEP_WRITE_RANGE, .first = at, .pages = n, .value = what }
-#define MAPPED(at, n, how) { .kind = STEP_MMAP, .first = at, .pages = n, .prot = COW_PROT_RW, .flags = how }
+#define MAPPED(at, n, how)                                                                    \
+	{                                                                                     \
+		.kind = STEP_MMAP, .first = at, .pages = n, .prot = COW_PROT_RW, .flags = how \
+	}
 #define PROTECTED(at, n, how) { .kind = STEP_MPROTECT, .first = at, .pages = n, .prot = how }
-#define ADVISED(at, n, how) { .kind = STEP_MADVISE, .first = at, .pages = n, .advice = COW_ADV_##how }
-#define REFERENCE(at, n, how, often) { .kind = STEP_GUP, .first = at, .pages = n, .flags = how, .times = often }
+#define ADVISED(at, n, how)                                                            \
+	{                                                                              \
+		.kind = STEP_MADVISE, .first = at, .pages = n, .advice = COW_ADV_##how \
+	}
+#define REFERENCE(at, n, how, often)                                                    \
+	{                                                                               \
+		.kind = STEP_GUP, .first = at, .pages = n, .flags = how, .times = often \
+	}
 
 static const struct step script[] = {
 	MAPPED(0, 12, 0),
@@ -84,7 +93,8 @@ static const struct step script[] = {
 	{ .kind = STEP_CREATE },
 	{ .kind = STEP_MMAP, .mm = 3, .first = 0, .pages = 24, .prot = COW_PROT_RW },
 	{ .kind = STEP_MADVISE, .mm = 3, .first = 0, .pages = 12, .advice = COW_ADV_POPULATE_READ },
-	{ .kind = STEP_MADVISE, .mm = 3, .first = 6, .pages = 18, .advice = COW_ADV_POPULATE_WRITE },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 6, .pages = 18,
+	  .advice = COW_ADV_POPULATE_WRITE },
 	{ .kind = STEP_FORK, .mm = 3 },
 	{ .kind = STEP_FORK },
 	{ .kind = STEP_WRITE_RANGE, .mm = 4, .first = 0, .pages = 24, .value = 14 },
@@ -339,14 +349,15 @@ START_TEST(single_pages_survive_every_failure)
 
 			ck_assert_int_eq(error, lab.memory.failed > failed ? -ENOMEM : 0);
 			if (error)
-				ck_assert_int_eq(cow_write(lab.m, lab.world.mms[0], page * size, page,
-							   NULL), 0);
+				ck_assert_int_eq(
+					cow_write(lab.m, lab.world.mms[0], page * size, page, NULL),
+					0);
 		}
 		lab.memory.armed = false;
 		done = !lab.memory.failed;
 		for (unsigned page = 0; page < PAGES; page++) {
-			ck_assert_int_eq(cow_read(lab.m, lab.world.mms[0], page * size, &value, NULL),
-					 0);
+			ck_assert_int_eq(
+				cow_read(lab.m, lab.world.mms[0], page * size, &value, NULL), 0);
 			ck_assert_uint_eq(value, page);
 		}
 		ck_assert_int_eq(cow_machine_check(lab.m, NULL), 0);
@@ -387,7 +398,7 @@ START_TEST(machine_audit_clone_and_check_fail_cleanly)
 }
 END_TEST
 
-/* ------------------------------------------------------------------ a scenario, from text to report */
+/* ------------------------------------------------------------------ from text to report */
 
 static const char text[] =
 	"title every verb\n"

@@ -37,7 +37,7 @@ static void run_begin(struct run *run, const char *policy, const char *geometry,
 	ck_assert_int_eq(cow_audit_attach(m, &run->audit), 0);
 	ck_assert_int_eq(world_init(&run->world, m), 0);
 	run->rng.state = seed;
-	/* Until v6.2 a read-only FOLL_LONGTERM pin took the zero page, and was lost (bugs.md A12). */
+	/* Until v6.2 a read-only FOLL_LONGTERM pin took the zero page, and was lost: bug A12. */
 	run->no_longterm = !strcmp(policy, "exclusive-5.19");
 }
 
@@ -169,10 +169,11 @@ static void homes_agree(const char *policy, const char *geometry, uint64_t frame
 			ck_assert_msg(result_equal(&said[home], &said[0]), "%s and %s, step %u, %s",
 				      homes[0], homes[home], i, step_name(step.kind));
 			for (size_t j = 0; j < sizeof(decided) / sizeof(*decided); j++)
-				ck_assert_msg(cow_machine_counter(m, decided[j]) ==
-						      cow_machine_counter(runs[0].world.m, decided[j]),
-					      "%s: %s differs from %s", cow_counter_name(decided[j]),
-					      homes[home], homes[0]);
+				ck_assert_msg(
+					cow_machine_counter(m, decided[j]) ==
+						cow_machine_counter(runs[0].world.m, decided[j]),
+					"%s: %s differs from %s", cow_counter_name(decided[j]),
+					homes[home], homes[0]);
 			ck_assert_uint_eq(cow_audit_verdict(runs[home].audit),
 					  cow_audit_verdict(runs[0].audit));
 			/* A side table beside a leaf table at most, so fewer than tables. */
@@ -181,9 +182,9 @@ static void homes_agree(const char *policy, const char *geometry, uint64_t frame
 			if (home < 2)
 				ck_assert_uint_eq(cow_machine_counter(m, COW_COUNT_SIDE_TABLES), 0);
 			if (home == 3)
-				ck_assert_uint_le(
-					cow_machine_counter(m, COW_COUNT_SIDE_TABLES),
-					cow_machine_counter(runs[2].world.m, COW_COUNT_SIDE_TABLES));
+				ck_assert_uint_le(cow_machine_counter(m, COW_COUNT_SIDE_TABLES),
+						  cow_machine_counter(runs[2].world.m,
+								      COW_COUNT_SIDE_TABLES));
 		}
 	for (unsigned home = 0; home < 4; home++)
 		lookups[home] = cow_machine_counter(runs[home].world.m, COW_COUNT_SIDE_LOOKUPS);
@@ -402,7 +403,7 @@ static void model_gup(struct model_ref *ref, const struct model_page *pages,
 static void model_peek(const struct model *model, const struct model_ref *ref,
 		       const struct said *said)
 {
-	/* FOLL_GET, and a short read-only FOLL_PIN, which takes the zero page, are promised nothing. */
+	/* FOLL_GET, and a short read-only FOLL_PIN of the zero page, are promised nothing. */
 	if ((ref->flags & COW_GUP_PIN) && (ref->flags & (COW_GUP_WRITE | COW_GUP_LONGTERM)))
 		ck_assert_uint_eq(said->result.value, model->cells[ref->cells[ref->pages - 1]]);
 }
@@ -482,7 +483,7 @@ START_TEST(exclusive_reads_what_a_model_without_frames_says)
 
 			do {
 				step_random(&run.rng, &step);
-				/* A poke by FOLL_GET may hit a page that is no longer the owner's. */
+				/* A poke by FOLL_GET may hit a page that its owner has left. */
 				if (step.kind == STEP_GUP && (step.flags & COW_GUP_WRITE))
 					step.flags |= COW_GUP_PIN;
 			} while (!world_can(&run.world, &step));

@@ -320,8 +320,8 @@ static int visit_nothing(void *ctx, cow_mm mm, uint64_t addr)
 	return 0;
 }
 
-/* A snapshot that is signed is believed only as far as the machine check goes: what passes it can be
- * used, to the last process, without a step into the void. */
+/* A snapshot that is signed is believed only as far as the machine check goes: what passes it can
+ * be used, to the last process, without a step into the void. */
 static void what_is_forged_is_refused_or_can_be_used(void **state)
 {
 	static struct tape good, tape;
@@ -343,8 +343,8 @@ static void what_is_forged_is_refused_or_can_be_used(void **state)
 			tape = good;
 			while (changes--) {
 				size_t at = 24 + rng_below(&rng, tape.size - 32);
-				static const unsigned char tempting[] = { 0, 1, 2, 3, 4, 8, 16, 0x7f,
-									  0xff };
+				static const unsigned char tempting[] = { 0, 1,  2,    3,   4,
+									  8, 16, 0x7f, 0xff };
 
 				tape.bytes[at] = tempting[rng_below(&rng, sizeof(tempting))];
 			}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What reviews and fuzzers found once, each in the smallest form that shows it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <cowlab.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PAGE = 4096, BASE = 0x10000000 };
+
+static const struct cow_rule copy_now = { COW_ACT_EARLY_COPY, 0, "copy", "test: always" };
+
+static const struct cow_rule *fork_copies(struct cow_view view)
+{
+	(void)view;
+	return &copy_now;
+}
+
+/*
+ *   P |wwww...w|   fork copies every page, as a policy of one's own may, and says so nowhere
+ */
+static void own_fork_policy_may_copy_all(void **state)
+{
+	enum { PAGES = 10000 };
+	struct cow_policy policy;
+	struct cow_config config;
+	struct cow_result result;
+	cow_machine *machine;
+	cow_audit *audit;
+	cow_mm parent, child;
+	uint64_t value = 7;
+
+	(void)state;
+	cow_policy_init(&policy, NULL);
+	policy.name = "copies-all";
+	policy.decide[COW_DECIDE_FORK] = fork_copies;
+	cow_config_init(&config);
+	config.frames = 3 * PAGES;
+	config.policy = &policy;
+	assert_int_equal(cow_machine_create(&config, &machine), 0);
+	assert_int_equal(cow_audit_attach(machine, &audit), 0);
+	assert_int_equal(cow_mm_create(machine, &parent), 0);
+	assert_int_equal(cow_mmap(machine, parent, BASE, PAGES, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write_range(machine, parent, BASE, PAGES, value, NULL), 0);
+	assert_int_equal(cow_fork(machine, parent, &result, &child), 0);
+	assert_int_equal(result.counts[COW_OUT_EARLY_COPY], PAGES);
+	assert_int_equal(cow_read_range(machine, child, BASE, PAGES, &value, &result), 0);
+	assert_false(result.mismatch);
+	assert_int_equal(cow_machine_counter(machine, COW_COUNT_NEEDLESS_COPIES), PAGES);
+	assert_int_equal(cow_machine_check(machine, NULL), 0);
+	cow_audit_detach(audit);
+	cow_machine_destroy(machine);
+}
+
+struct meter {
+	long countdown; /* calls that succeed; negative: all */
+};
+
+static void *meter_zalloc(void *ctx, size_t size)
+{
+	struct meter *meter = ctx;
+
+	if (meter->countdown == 0)
+		return NULL;
+	if (meter->countdown > 0)
+		meter->countdown--;
+	return calloc(1, size);
+}
+
+static void meter_release(void *ctx, void *memory, size_t size)
+{
+	(void)ctx;
+	(void)size;
+	free(memory);
+}
+
+/*
+ *   P |rrrr|   read-only, untouched; a reference allocates each page, the LRU batch holds it, and
+ *              the break of COW copies it: two frames a page
+ */
+static void a_reference_may_need_two_frames(void **state)
+{
+	cow_policies *policies;
+	int failures = 0, error = -ENOMEM;
+
+	(void)state;
+	assert_int_equal(cow_policies_parse("page-count,gup=mapcount-force-break", NULL, NULL,
+					    &policies),
+			 0);
+	for (long n = 0; error; n++) {
+		struct meter meter = { -1 };
+		struct cow_config config;
+		cow_machine *machine, *before;
+		cow_mm mm;
+		cow_ref ref;
+
+		cow_config_init(&config);
+		config.lru_batch = 14;
+		config.policy = cow_policies_at(policies, 0);
+		config.allocator = (struct cow_allocator){ meter_zalloc, meter_release, &meter };
+		assert_int_equal(cow_machine_create(&config, &machine), 0);
+		assert_int_equal(cow_mm_create(machine, &mm), 0);
+		assert_int_equal(cow_mmap(machine, mm, BASE, 15, COW_PROT_READ, 0), 0);
+		assert_int_equal(cow_machine_clone(machine, &before), 0);
+		meter.countdown = n;
+		error = cow_gup(machine, mm, BASE, 15, 0, 1, NULL, &ref);
+		meter.countdown = -1;
+		if (error) {
+			failures++;
+			assert_int_equal(error, -ENOMEM);
+			assert_true(cow_machine_error(machine)->host);
+			assert_true(cow_machine_equal(machine, before));
+		}
+		assert_int_equal(cow_machine_check(machine, NULL), 0);
+		cow_machine_destroy(before);
+		cow_machine_destroy(machine);
+	}
+	assert_true(failures > 0);
+	cow_policies_free(policies);
+}
+
+/* Processes and shared memory that are gone leave nothing with the audit but their numbers. */
+static void the_audit_forgets(void **state)
+{
+	cow_machine *machine;
+	cow_audit *audit;
+	cow_mm parent, child;
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(cow_machine_create(NULL, &machine), 0);
+	assert_int_equal(cow_audit_attach(machine, &audit), 0);
+	assert_int_equal(cow_mm_create(machine, &parent), 0);
+	assert_int_equal(cow_mmap(machine, parent, BASE, 1, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write(machine, parent, BASE, 1, NULL), 0);
+	before = cow_audit_memory(audit);
+	for (int i = 0; i < 5000; i++) {
+		assert_int_equal(cow_fork(machine, parent, NULL, &child), 0);
+		assert_int_equal(cow_write(machine, child, BASE, 2, NULL), 0);
+		assert_int_equal(cow_mm_exit(machine, child), 0);
+		assert_int_equal(cow_mmap(machine, parent, BASE + 16 * PAGE, 1, COW_PROT_RW,
+					  COW_MAP_SHARED),
+				 0);
+		assert_int_equal(cow_write(machine, parent, BASE + 16 * PAGE, 3, NULL), 0);
+		assert_int_equal(cow_munmap(machine, parent, BASE + 16 * PAGE, 1), 0);
+	}
+	/* 5000 records of 32 bytes for either, doubled by growth: far from a leaf of 4 KiB each. */
+	assert_true(cow_audit_memory(audit) - before < 5000 * 2 * 2 * 64);
+	cow_audit_detach(audit);
+	cow_machine_destroy(machine);
+}
+
+static unsigned verdict_of(const char *text, const char *policy)
+{
+	cow_scenario *scenario;
+	cow_policies *policies;
+	cow_report *report;
+	unsigned verdict;
+
+	assert_int_equal(cow_scenario_parse("t", text, strlen(text), NULL, &scenario), 0);
+	assert_int_equal(cow_policies_parse(policy, NULL, NULL, &policies), 0);
+	assert_int_equal(cow_run(scenario, cow_policies_at(policies, 0), NULL, &report), 0);
+	assert_int_equal(cow_report_status(report), COW_RUN_HELD);
+	verdict = cow_report_verdict(report);
+	cow_report_free(report);
+	cow_policies_free(policies);
+	cow_scenario_free(scenario);
+	return verdict;
+}
+
+/* A write through a FOLL_GET reference, long ago, makes a later leak no smaller. */
+static void a_get_hides_no_leak(void **state)
+{
+	(void)state;
+	assert_int_equal(verdict_of("process P\nP: mmap a 1\nP: get w a write\npoke w 1\nrelease w\n"
+				    "P: fork C\nC: get r a\nC: munmap a\nP: write a 9\npeek r\n",
+				    "mapcount"),
+			 COW_VERDICT(LEAK));
+}
+
+/* A decision taken from `ideal` makes fork ask page by page, and it must share as ever. */
+static void truth_and_marker_go_together(void **state)
+{
+	static const char *const lists[] = { "exclusive,gup=ideal", "exclusive,protect=ideal",
+					     "pte-exclusive,gup=ideal",
+					     "exclusive,marker=extra,gup=ideal" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		assert_int_equal(verdict_of("process P\nP: mmap a 2\nP: write a 1\nP: fork C\n"
+					    "P: write a 2 -> copy\nC: read a == 1\n"
+					    "C: write a 3 -> reuse\nP: read a == 2\n",
+					    lists[i]),
+				 0);
+}
+
+/* Shared memory in a frame that held something else before reads as zeroes, and nobody leaks. */
+static void shared_memory_begins_with_zeroes(void **state)
+{
+	(void)state;
+	assert_int_equal(verdict_of("process P\nP: mmap a 1\nP: write a 5\nP: munmap a\n"
+				    "P: mmap s 1 shared\nP: read s == 0 -> alloc\nP: fork C\n"
+				    "C: read s == 0\nC: write s 4 -> hit\nP: read s == 4\n",
+				    "exclusive"),
+			 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(own_fork_policy_may_copy_all),
+		cmocka_unit_test(a_reference_may_need_two_frames),
+		cmocka_unit_test(the_audit_forgets),
+		cmocka_unit_test(a_get_hides_no_leak),
+		cmocka_unit_test(truth_and_marker_go_together),
+		cmocka_unit_test(shared_memory_begins_with_zeroes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
