@@ -215,9 +215,11 @@ enum {
 	/** Wants truth_sole and truth_pinned, so it is refused without an audit. */
 	COW_POLICY_NEEDS_TRUTH = 1,
 	/** Fork may copy pages of an mm that never took a FOLL_PIN, in a VMA that never had a
-	 *  write reference, so it has to be asked in advance how much host memory that needs.  Only
-	 *  the built-in fork decisions promise not to: one of your own is always asked. */
-	COW_POLICY_FORK_COPIES_FREELY = 2
+	 *  write reference, so it has to be asked in advance how many frames that needs.  The other
+	 *  built-in fork decisions are known not to; one of your own is always asked in advance, unless */
+	COW_POLICY_FORK_COPIES_FREELY = 2,
+	/** it promises so by this flag.  If it breaks the promise, fork may end with -ENOMEM. */
+	COW_POLICY_FORK_COPIES_PINNED = 4
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with

@@ -8,7 +8,7 @@
 
 #include "engine/report.h"
 #include "event/scenario.h"
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 #include <errno.h>
 

@@ -4,7 +4,7 @@
  */
 #include "engine/report.h"
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 static void free_text(const struct cow_allocator *allocator, char *text)
 {

@@ -5,7 +5,7 @@
  */
 #include "event/intern.h"
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 enum { ARENA_FIRST = 1024, ARENA_LARGEST = 1 << 20, SYMBOLS_FIRST = 64 };
 

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "event/scenario.h"
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 #define LOAD_MAX_BYTES ((size_t)256 << 20)
 

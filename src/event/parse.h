@@ -14,7 +14,7 @@
 
 #include "event/intern.h"
 #include "event/track.h"
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 enum {
 	PARSE_REPEATS = 8,      /* depth */

@@ -4,7 +4,7 @@
  * Owns the release of everything that the parser made.  Never parses; read parse.c for that.
  */
 #include "event/intern.h"
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 bool scenario_match(const char *pattern, const char *name)
 {

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 enum {
 	TRACK_NONE = 0,

@@ -262,8 +262,11 @@ int cow_gup(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, unsign
 	if (!result)
 		result = &unwanted;
 	result_clear(result);
-	if (!error && (!out || (flags & ~15u) ||
-		       ((flags & COW_GUP_LONGTERM) && !(flags & COW_GUP_PIN))))
+	if (!error && !out)
+		error = machine_fail(m, -EINVAL, "there is nowhere to put the handle");
+	if (!error && (flags & ~15u))
+		error = machine_fail(m, -EINVAL, "unknown flag");
+	if (!error && (flags & COW_GUP_LONGTERM) && !(flags & COW_GUP_PIN))
 		error = machine_fail(m, -EINVAL, "FOLL_LONGTERM needs FOLL_PIN");
 	if (!error)
 		error = range_check(m, addr, pages, &first);

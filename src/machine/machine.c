@@ -101,7 +101,7 @@ static bool fork_keeps_promise(const struct cow_policy *policy)
 	for (size_t i = 0; (known = cow_policy_at(i)); i++)
 		if (known->decide[COW_DECIDE_FORK] == policy->decide[COW_DECIDE_FORK])
 			return !((known->flags | policy->flags) & COW_POLICY_FORK_COPIES_FREELY);
-	return false;
+	return policy->flags & COW_POLICY_FORK_COPIES_PINNED;
 }
 
 /* A machine with these scalars and empty pools. */

@@ -11,7 +11,7 @@
 #ifndef COWLAB_MACHINE_POOL_H
 #define COWLAB_MACHINE_POOL_H
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 struct pool {
 	char **chunks;       /* directory of chunks; all full-sized but for a lone first one */

@@ -5,7 +5,7 @@
  *
  * Owns the composed policies of a list; built-in ones are borrowed.  Never decides anything.
  */
-#include "machine/alloc.h"
+#include "base/alloc.h"
 #include "policy/rules.h"
 
 #include <errno.h>

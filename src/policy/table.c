@@ -5,7 +5,7 @@
  */
 #include "policy/table.h"
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 #include "policy/tree.h"
 
 #include <errno.h>

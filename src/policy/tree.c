@@ -5,7 +5,7 @@
  */
 #include "policy/tree.h"
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 #include <errno.h>
 

@@ -4,7 +4,7 @@
  * Read matrix_text.c for the form that people see.
  */
 #include "report/matrix.h"
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -46,6 +46,7 @@ void mocked_init(struct mocked *mocked)
 	memset(mocked, 0, sizeof(*mocked));
 	cow_policy_init(&mocked->policy, NULL);
 	mocked->policy.name = "mocked";
+	mocked->policy.flags = COW_POLICY_FORK_COPIES_PINNED; /* ask once, not in advance as well */
 #define X(id, key, question) mocked->policy.decide[COW_DECIDE_##id] = mock_##id;
 	COW_DECISIONS(X)
 #undef X

@@ -83,7 +83,7 @@ static cow_ref pin(struct mocked *k, uint64_t page)
 {
 	cow_ref ref;
 
-	EXPECT(GUP, TAKE, OWN, .pte_write = 1, RW, .mm_has_pinned = 1, .vma_had_write_ref = 1,
+	EXPECT(GUP, TAKE, OWN, .pte_write = 1, RW, .mm_has_pinned = 1,
 	       .req_write = 1, .req_pin = 1);
 	assert_int_equal(cow_gup(k->m, k->p, page * PAGE, 1, COW_GUP_PIN | COW_GUP_WRITE, 1, NULL,
 				 &ref), 0);
@@ -343,7 +343,7 @@ static void truth_is_for_those_who_need_it(void **state)
 
 		mocked_init(&k);
 		if (needs)
-			k.policy.flags = COW_POLICY_NEEDS_TRUTH;
+			k.policy.flags |= COW_POLICY_NEEDS_TRUTH;
 		mocked_start(&k);
 		assert_int_equal(cow_machine_observe(k.m, &observer), 0);
 		map(&k, 0, 2);

@@ -52,7 +52,7 @@ static void the_request_is_shown(void **state)
 			       .req_longterm = longterm, .req_fast = 1);
 		else
 			EXPECT(GUP, TAKE, OWN, .pte_write = 1, RW, .mm_has_pinned = pin,
-			       .vma_had_write_ref = write, .req_write = write, .req_pin = pin,
+			       .req_write = write, .req_pin = pin,
 			       .req_longterm = longterm);
 		assert_int_equal(gup(&k, flags, &result), 0);
 		assert_int_equal(result.outcome, COW_OUT_HIT);
@@ -163,8 +163,8 @@ static void fast_goes_the_slow_way(void **state)
 	/* A write through a read-only PTE is not for gup-fast: nobody asks before the fault. */
 	begin(&k);
 	share(&k);
-	EXPECT(WRITE, COPY, BOTH, RW, .vma_had_write_ref = 1, .req_write = 1);
-	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .vma_had_write_ref = 1, .req_write = 1,
+	EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
+	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .req_write = 1,
 	       .req_cow_broken = 1);
 	assert_int_equal(gup(&k, COW_GUP_FAST | COW_GUP_WRITE, &result), 0);
 	assert_int_equal(result.outcome, COW_OUT_COPY);

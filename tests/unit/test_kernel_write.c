@@ -186,7 +186,7 @@ static void pins_leave_traces(void **state)
 
 	(void)state;
 	begin(&k);
-	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .mm_has_pinned = 1, .vma_had_write_ref = 1,
+	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .mm_has_pinned = 1,
 	       .req_write = 1, .req_pin = 1);
 	assert_int_equal(cow_gup(k.m, k.p, 0, 1, COW_GUP_WRITE | COW_GUP_PIN, 1, NULL, &ref), 0);
 	assert_int_equal(cow_mprotect(k.m, k.p, 0, 1, COW_PROT_READ), 0);

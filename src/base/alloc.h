@@ -2,8 +2,8 @@
  *
  * The one door to host memory.  Nothing in the library calls libc's allocator but through here.
  */
-#ifndef COWLAB_MACHINE_ALLOC_H
-#define COWLAB_MACHINE_ALLOC_H
+#ifndef COWLAB_BASE_ALLOC_H
+#define COWLAB_BASE_ALLOC_H
 
 #include <cowlab.h>
 #include <stdlib.h>

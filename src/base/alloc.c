@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "machine/alloc.h"
+#include "base/alloc.h"
 
 #include <errno.h>
 
