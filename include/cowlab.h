@@ -219,7 +219,10 @@ enum {
 	 *  built-in fork decisions are known not to; one of your own is always asked in advance, unless */
 	COW_POLICY_FORK_COPIES_FREELY = 2,
 	/** it promises so by this flag.  If it breaks the promise, fork may end with -ENOMEM. */
-	COW_POLICY_FORK_COPIES_PINNED = 4
+	COW_POLICY_FORK_COPIES_PINNED = 4,
+	/** munmap, mremap and madvise dontneed drain this CPU's LRU batch, as the zap paths of Linux did
+	 *  until v6.12 at least; v6.18, measured, does not. */
+	COW_POLICY_ZAP_DRAINS_LRU = 8
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with

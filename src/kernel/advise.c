@@ -64,8 +64,10 @@ static int advise_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t en
 	bool hole = false;
 	uint32_t vma;
 
-	if (advice == COW_ADV_COLD || advice == COW_ADV_DONTNEED)
+	if (advice == COW_ADV_COLD)
 		batch_drain(m, mm);
+	if (advice == COW_ADV_DONTNEED)
+		zap_drain(m, mm);
 	while (page < end && (vma = vma_find(m, mm, page)) && vma_at(m, vma)->start < end) {
 		hole |= vma_at(m, vma)->start > page;
 		if (advise_vma(m, &vma, page, end, advice))

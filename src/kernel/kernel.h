@@ -139,6 +139,8 @@ void frame_make_anon(cow_machine *m, uint32_t frame, uint32_t vma, uint64_t page
 
 /* zap_page_range: unmaps pages first to end-1 of a VMA and gives their content up. */
 void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
+/* Drains the LRU batch before pages are zapped, if this kernel does. */
+void zap_drain(cow_machine *m, uint32_t mm);
 /* exit_mmap, and the mm itself. */
 void mm_destroy(cow_machine *m, uint32_t mm);
 /* munmap within a call: VMAs between first and end go; all has been reserved. */

@@ -165,7 +165,7 @@ int cow_mremap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, uin
 	error = op_begin(m, &op);
 	if (error)
 		return error;
-	batch_drain(m, mm); /* the old range is unmapped: lru_add_drain */
+	zap_drain(m, mm); /* the old range is unmapped */
 	vma_isolate(m, mm, first, first + pages);
 	move_vma(m, vma_covering(m, mm, first), target);
 	return op_end(m, &op, 0);

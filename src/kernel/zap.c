@@ -55,12 +55,18 @@ void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 	tables_prune(m, &mm->root, first, end, &mm->tables);
 }
 
+/* until v6.12 at least: unmap_region and zap_page_range_single call lru_add_drain. */
+void zap_drain(cow_machine *m, uint32_t mm)
+{
+	if ((m->policy->flags & COW_POLICY_ZAP_DRAINS_LRU) && !PLANTED(12))
+		batch_drain(m, mm);
+}
+
 void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
 	uint32_t vma;
 
-	if (!PLANTED(12))
-		batch_drain(m, mm); /* unmap_region: lru_add_drain */
+	zap_drain(m, mm);
 	vma_isolate(m, mm, first, end);
 	while ((vma = vma_find(m, mm, first)) && vma_at(m, vma)->start < end) {
 		uint32_t object = vma_at(m, vma)->object;
@@ -101,6 +107,7 @@ int cow_munmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages)
 void mm_destroy(cow_machine *m, uint32_t mm)
 {
 	unmap_range(m, mm, 0, m->pages);
+	batch_drain(m, mm); /* the batch is its CPU's in truth, and here its CPU ends with it */
 	pool_give(&m->pools[POOL_MM], mm);
 	machine_forget(m);
 }

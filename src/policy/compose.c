@@ -276,7 +276,8 @@ static struct composed *compose(const struct cow_allocator *allocator,
 	append(text, summary, sizeof(summary) - 1);
 	policy->kernels = "none (composed)";
 	/* The flags belong to the decisions that need them. */
-	policy->flags = from[COW_DECIDE_FORK]->flags & COW_POLICY_FORK_COPIES_FREELY;
+	policy->flags = (from[COW_DECIDE_FORK]->flags & COW_POLICY_FORK_COPIES_FREELY) |
+			(base->flags & COW_POLICY_ZAP_DRAINS_LRU);
 	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
 		policy->decide[id] = from[id]->decide[id];
 		if (policy->decide[id] != track_clear)

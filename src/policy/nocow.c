@@ -33,6 +33,7 @@ const struct cow_policy policy_vma_nocow = {
 	.name = "vma-nocow",
 	.summary = "page-count, and fork copies the pages of a VMA that ever had a write reference",
 	.kernels = "none (proposed in January 2023)",
+	.flags = COW_POLICY_ZAP_DRAINS_LRU,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_write,
 		[COW_DECIDE_FORK] = vma_nocow_fork,

@@ -449,13 +449,15 @@ static void test_composed_decisions(void **state)
 	assert_int_equal(policy->marker, COW_MARKER_EXTRA);
 	assert_int_equal(policy->flags, 0);
 	policy = cow_policies_at(policies, 1);
-	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH);
+	/* What zapping drains is the base's, whatever is decided on top of it. */
+	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH | COW_POLICY_ZAP_DRAINS_LRU);
 	assert_int_equal(policy->marker, COW_MARKER_PTE);
 	assert_int_equal(cow_policies_at(policies, 2)->flags, COW_POLICY_NEEDS_TRUTH);
 	assert_int_equal(cow_policies_at(policies, 3)->flags, 0);
-	assert_int_equal(cow_policies_at(policies, 4)->flags, 0);
+	assert_int_equal(cow_policies_at(policies, 4)->flags, COW_POLICY_ZAP_DRAINS_LRU);
 	assert_int_equal(cow_policies_at(policies, 5)->flags,
-			 COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY);
+			 COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
+				 COW_POLICY_ZAP_DRAINS_LRU);
 	cow_policies_free(policies);
 }
 
