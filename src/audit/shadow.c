@@ -245,6 +245,10 @@ static void drop_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t
 				shared_detach(audit, &leaf->cells[i]);
 				leaf->indirect--;
 			}
+	if (end - first == UINT64_C(1) << audit->bits) {
+		leaf_free(audit, leaf); /* who takes it next clears or fills it */
+		return;
+	}
 	memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(uint64_t));
 	if (leaf_empty(audit, leaf, first - base, end - base))
 		leaf_free(audit, leaf);

@@ -150,11 +150,12 @@ enum { LONG_WAY = 1 };
 static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct access *access,
 			struct cow_result *result)
 {
-	struct fault at = { .flags = access->write ? FAULT_WRITE : 0 };
+	struct fault at; /* filled as far as fault_handle looks: clearing it costs more than a hit */
 	const struct vma *vma;
 	struct cow_op op;
 	bool hit;
 
+	at.flags = access->write ? FAULT_WRITE : 0;
 	at.page = addr >> m->state.page_shift;
 	if (!mm_known(m, handle) || at.page >= m->pages || at.page << m->state.page_shift != addr)
 		return LONG_WAY;

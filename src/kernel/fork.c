@@ -170,22 +170,33 @@ static uint32_t share_run(const cow_machine *m, const struct fork *fork, const s
 	const uint32_t flags = fork->flags;
 	const uint32_t shared = PLANTED(1) ? flags : flags & ~(uint32_t)FRAME_EXCLUSIVE;
 
+	/* Neighbours in a table are mostly neighbours in memory, so the chunk of frames is looked up
+	 * anew only where it changes. */
+	uint32_t chunk = pte_frame(from->ptes[slot]) >> FRAME_SHIFT;
+	struct frame *frames = frame_at(m, chunk << FRAME_SHIFT);
+	uint64_t *source = from->ptes, *target = to->ptes;
+
 	for (; slot < end; slot++) {
-		uint64_t pte = from->ptes[slot];
-		struct frame *frame = frame_at(m, pte_frame(pte));
+		uint64_t pte = source[slot];
+		struct frame *frame;
 		uint64_t now;
 
+		if (pte_frame(pte) >> FRAME_SHIFT != chunk) {
+			chunk = pte_frame(pte) >> FRAME_SHIFT;
+			frames = frame_at(m, chunk << FRAME_SHIFT);
+		}
+		frame = frames + (pte_frame(pte) & ((1u << FRAME_SHIFT) - 1));
 		memcpy(&now, frame, sizeof(now));
-		if ((pte & look) != want || now != counts || frame->flags != flags)
+		if (((pte & look) ^ want) | (now ^ counts) | (frame->flags ^ flags))
 			break;
 		memcpy(frame, &counted, sizeof(counted));
 		frame->flags = shared;
 		pte &= ~(PTE_WRITE | PTE_MARKER);
 		if (PLANTED(3))
-			pte |= from->ptes[slot] & PTE_WRITE;
+			pte |= source[slot] & PTE_WRITE;
 		if (!PLANTED(2))
-			from->ptes[slot] = pte;
-		to->ptes[slot] = pte & ~PTE_YOUNG;
+			source[slot] = pte;
+		target[slot] = pte & ~PTE_YOUNG;
 	}
 	return slot;
 }
