@@ -54,6 +54,9 @@ static struct leafcells *leaf_take(struct cow_audit *audit, uint64_t space, uint
 	leaf->chained = audit->buckets[bucket];
 	audit->buckets[bucket] = leaf;
 	leaf->next = *head;
+	leaf->prev = NULL;
+	if (leaf->next)
+		leaf->next->prev = leaf;
 	*head = leaf;
 	audit->last = leaf;
 	return leaf;
@@ -77,10 +80,9 @@ static void leaf_free(struct cow_audit *audit, struct leafcells *leaf)
 	while (*link != leaf)
 		link = &(*link)->chained;
 	*link = leaf->chained;
-	link = leaves_of(audit, leaf->space);
-	while (*link != leaf)
-		link = &(*link)->next;
-	*link = leaf->next;
+	*(leaf->prev ? &leaf->prev->next : leaves_of(audit, leaf->space)) = leaf->next;
+	if (leaf->next)
+		leaf->next->prev = leaf->prev;
 	leaf->next = audit->spare;
 	audit->spare = leaf;
 	audit->spare_count++;

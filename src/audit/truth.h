@@ -49,6 +49,7 @@ static inline uint32_t cell_shared(uint64_t cell)
 struct leafcells {
 	uint64_t space, group;      /* key */
 	struct leafcells *next;     /* of the same space; of the free list */
+	struct leafcells *prev;     /* of the same space */
 	struct leafcells *chained;  /* of the same bucket */
 	uint32_t indirect;          /* cells that are shared cells */
 	uint32_t bits;              /* log2 cells */
