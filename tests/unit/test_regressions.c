@@ -212,6 +212,72 @@ static void shared_memory_begins_with_zeroes(void **state)
 			 0);
 }
 
+struct bytes {
+	char data[1 << 18];
+	size_t size, at;
+};
+
+static int bytes_put(void *ctx, const void *bytes, size_t size)
+{
+	struct bytes *to = ctx;
+
+	assert_true(to->size + size <= sizeof(to->data));
+	memcpy(to->data + to->size, bytes, size);
+	to->size += size;
+	return 0;
+}
+
+static long bytes_take(void *ctx, void *bytes, size_t size)
+{
+	struct bytes *from = ctx;
+
+	if (size > from->size - from->at)
+		size = from->size - from->at;
+	memcpy(bytes, from->data + from->at, size);
+	from->at += size;
+	return (long)size;
+}
+
+/* Counters of what there is now hold in a machine that was loaded, whatever the marker's home. */
+static void a_loaded_machine_counts_on(void **state)
+{
+	static const enum cow_marker homes[] = { COW_MARKER_FRAME, COW_MARKER_ADJACENT,
+						 COW_MARKER_EXTRA };
+	static const enum cow_counter now[] = { COW_COUNT_TABLES, COW_COUNT_SIDE_TABLES,
+						COW_COUNT_FRAMES_USED };
+
+	(void)state;
+	for (size_t home = 0; home < sizeof(homes) / sizeof(*homes); home++) {
+		static struct bytes bytes;
+		struct cow_policy policy;
+		struct cow_config config;
+		cow_machine *machine, *loaded;
+		cow_mm mm;
+
+		cow_policy_init(&policy, NULL);
+		policy.marker = homes[home];
+		cow_config_init(&config);
+		config.policy = &policy;
+		assert_int_equal(cow_machine_create(&config, &machine), 0);
+		assert_int_equal(cow_mm_create(machine, &mm), 0);
+		assert_int_equal(cow_mmap(machine, mm, BASE, 3, COW_PROT_RW, 0), 0);
+		assert_int_equal(cow_write_range(machine, mm, BASE, 3, 1, NULL), 0);
+		bytes.size = bytes.at = 0;
+		assert_int_equal(cow_machine_save(machine, bytes_put, &bytes), 0);
+		assert_int_equal(cow_machine_load(&config, bytes_take, &bytes, NULL, &loaded), 0);
+		for (size_t i = 0; i < sizeof(now) / sizeof(*now); i++)
+			assert_int_equal(cow_machine_counter(loaded, now[i]),
+					 cow_machine_counter(machine, now[i]));
+		assert_int_equal(cow_machine_counter(loaded, COW_COUNT_PEAK_FRAMES), 3);
+		assert_int_equal(cow_mm_at(loaded, 0, &mm), 0);
+		assert_int_equal(cow_munmap(loaded, mm, BASE, 3), 0);
+		for (size_t i = 0; i < sizeof(now) / sizeof(*now); i++)
+			assert_int_equal(cow_machine_counter(loaded, now[i]), 0);
+		cow_machine_destroy(machine);
+		cow_machine_destroy(loaded);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +287,7 @@ int main(void)
 		cmocka_unit_test(a_get_hides_no_leak),
 		cmocka_unit_test(truth_and_marker_go_together),
 		cmocka_unit_test(shared_memory_begins_with_zeroes),
+		cmocka_unit_test(a_loaded_machine_counts_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
