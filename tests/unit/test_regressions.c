@@ -278,6 +278,25 @@ static void a_loaded_machine_counts_on(void **state)
 	}
 }
 
+/* The zero page is not pinned, and no pin of it is counted. */
+static void the_zero_page_is_not_pinned(void **state)
+{
+	cow_machine *machine;
+	cow_mm mm;
+	cow_ref ref;
+
+	(void)state;
+	assert_int_equal(cow_machine_create(NULL, &machine), 0);
+	assert_int_equal(cow_mm_create(machine, &mm), 0);
+	assert_int_equal(cow_mmap(machine, mm, BASE, 1, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_gup(machine, mm, BASE, 1, COW_GUP_PIN, 1, NULL, &ref), 0);
+	assert_int_equal(cow_machine_counter(machine, COW_COUNT_PINS_ACQUIRED), 0);
+	assert_int_equal(cow_ref_release(machine, ref), 0);
+	assert_int_equal(cow_machine_counter(machine, COW_COUNT_PINS_RELEASED), 0);
+	assert_int_equal(cow_machine_check(machine, NULL), 0);
+	cow_machine_destroy(machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +307,7 @@ int main(void)
 		cmocka_unit_test(truth_and_marker_go_together),
 		cmocka_unit_test(shared_memory_begins_with_zeroes),
 		cmocka_unit_test(a_loaded_machine_counts_on),
+		cmocka_unit_test(the_zero_page_is_not_pinned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
