@@ -89,12 +89,26 @@ typedef long cow_source_fn(void *ctx, void *bytes, size_t size);
  * @{ */
 
 /** Every decision that a policy makes: id, key in `--policy X,KEY=Y`, question. */
-#define COW_DECISIONS(X)                                                                \
-	X(WRITE, "write", "a write or unshare fault on a present, private anonymous page")  \
-	X(FORK, "fork", "fork of a present page of a private mapping")                      \
-	X(GUP, "gup", "a FOLL_GET or FOLL_PIN reference through a PTE that allows access")  \
-	X(FORCE, "force", "a FOLL_FORCE write through a PTE that is not writable")          \
-	X(PROTECT, "protect", "mprotect makes a private mapping writable: upgrade the PTE") \
+#define COW_DECISIONS(X)                                                                       \
+	X(WRITE, "write", "a write or unshare fault on a present, private anonymous page")          \
+	X(PMD, "pmd", "the same on a page mapped by a PMD")                                         \
+	X(HUGETLB, "hugetlb", "the same on a hugetlb page")                                         \
+	X(FORK, "fork", "fork of a present page of a private mapping")                              \
+	X(FORK_PMD, "fork-pmd", "fork of a PMD that maps a page of a private mapping")              \
+	X(GUP, "gup", "a FOLL_GET or FOLL_PIN reference through a PTE or PMD that allows access")   \
+	X(FORCE, "force", "a FOLL_FORCE write through a PTE that is not writable")                  \
+	X(PROTECT, "protect", "mprotect makes a private mapping writable: upgrade the PTE")         \
+	X(UFFD, "uffd", "a userfaultfd write-protection is resolved: upgrade the PTE")              \
+	X(CLEAN, "soft-dirty", "clear_refs clears soft-dirty on a writable PTE of a private mapping") \
+	X(SWAP_OUT, "swap-out", "reclaim unmaps an anonymous page")                                 \
+	X(PAGEOUT, "pageout", "madvise pageout meets an anonymous page")                            \
+	X(SWAP_IN, "swap-in", "a page that came back from swap is mapped")                          \
+	X(MIGRATE, "migrate", "compaction moves a page")                                            \
+	X(NUMA, "numa-hint", "NUMA balancing makes a PTE protnone")                                 \
+	X(MERGE, "ksm-merge", "ksmd write-protects an anonymous page and merges it")                \
+	X(UNMERGE, "ksm-break", "madvise unmergeable meets a KSM page")                             \
+	X(COLLAPSE, "collapse", "a page is about to be collapsed into a huge one")                  \
+	X(MOVE, "uffd-move", "UFFDIO_MOVE meets an anonymous page")                                 \
 	X(TRACK, "track", "fork has copied the VMA: does the child's keep its write-reference mark")
 
 /** A decision of a policy. */
@@ -106,19 +120,24 @@ enum cow_decision_id {
 };
 
 /** Every answer: id, name, what the kernel part does then. */
-#define COW_ACTIONS(X)                                                                \
-	X(REUSE, "reuse", "make the page that is mapped writable in place")               \
-	X(COPY, "copy", "replace the page by a private copy")                             \
-	X(DRAIN_LRU, "drain-lru", "drain this CPU's LRU batch and ask again")             \
-	X(SHARE, "share", "share the page with the child, write-protected")               \
-	X(EARLY_COPY, "early-copy", "copy the page for the child now")                    \
-	X(TAKE, "take", "take the reference, or let the write through")                   \
-	X(BREAK, "break", "break copy-on-write by a write fault, and ask again")          \
-	X(UNSHARE, "unshare", "replace a shared page by a read-only private copy, and ask again") \
-	X(REFUSE, "refuse", "fail with -EFAULT (gup-fast: go the slow way)")              \
-	X(WRITABLE, "writable", "map the page writable")                                  \
-	X(READONLY, "readonly", "leave the page read-only")                               \
-	X(KEEP, "keep", "the child keeps the mark")                                       \
+#define COW_ACTIONS(X)                                                                         \
+	X(REUSE, "reuse", "make the page that is mapped writable in place")                         \
+	X(COPY, "copy", "replace the page by a private copy; of a PMD: the huge page by a huge one") \
+	X(DRAIN_LRU, "drain-lru", "drain this CPU's LRU batch and ask again")                       \
+	X(FREE_SWAP, "free-swap", "free the swap cache if that can be, and ask again")              \
+	X(SPLIT, "split", "split the PMD into PTEs, and ask for each")                              \
+	X(SHARE, "share", "share the page with the child, write-protected")                         \
+	X(EARLY_COPY, "early-copy", "copy the page for the child now")                              \
+	X(TAKE, "take", "take the reference, or let the write through")                             \
+	X(BREAK, "break", "break copy-on-write by a write fault, and ask again")                    \
+	X(UNSHARE, "unshare", "replace a shared page by a read-only private copy, and ask again")   \
+	X(REFUSE, "refuse", "fail with -EFAULT, or leave the page alone (gup-fast: go the slow way)") \
+	X(ALLOW, "allow", "go on")                                                                  \
+	X(DEMOTE, "demote", "go on, and let the PTE lose its write permission")                     \
+	X(WRITABLE, "writable", "map the page writable, as the process's own")                      \
+	X(OWN, "own", "map the page read-only, as the process's own")                               \
+	X(READONLY, "readonly", "map the page read-only, or leave it so")                           \
+	X(KEEP, "keep", "the child keeps the mark")                                                 \
 	X(CLEAR, "clear", "the child starts without the mark")
 
 /** An answer of a policy. */
@@ -140,10 +159,12 @@ COW_API const char *cow_decision_key(enum cow_decision_id id);
  * `truth_` is filled only for a policy with COW_POLICY_NEEDS_TRUTH.
  */
 struct cow_view {
-	unsigned refcount : 14;         /**< all references; a FOLL_PIN counts 1024 */
-	unsigned mapcount : 12;         /**< PTEs that map the frame */
-	unsigned swapcount : 6;         /**< swap entries that name its slot */
+	unsigned refcount : 13;         /**< all references; a FOLL_PIN counts 1024; of the folio */
+	unsigned mapcount : 12;         /**< PTEs and PMDs that map the frame; of a large folio all */
+	unsigned swapcount : 3;         /**< swap entries that name its slot */
 	unsigned order : 4;             /**< folio of 2^order frames */
+	unsigned mapped_most : 2;       /**< mappings of that page of the folio that has most */
+	unsigned pmd : 1;               /**< mapped by a PMD */
 	unsigned anon : 1;              /**< PageAnon */
 	unsigned ksm : 1;               /**< PageKsm */
 	unsigned zero : 1;              /**< the shared zero page */
@@ -151,8 +172,8 @@ struct cow_view {
 	unsigned writeback : 1;         /**< being written to its slot */
 	unsigned stable_writes : 1;     /**< the slot's device wants the page unchanged meanwhile */
 	unsigned in_batch : 1;          /**< not on the LRU list yet: a batch holds a reference */
-	unsigned exclusive : 1;         /**< the marker: this mm owns the page outright */
-	unsigned maybe_pinned : 1;      /**< the pin guess: refcount >= 1024 */
+	unsigned exclusive : 1;         /**< the marker: this mm owns the page; if swapped, the entry's */
+	unsigned maybe_pinned : 1;      /**< the pin guess: refcount >= 1024; of a large folio exact */
 	unsigned mm_has_pinned : 1;     /**< MMF_HAS_PINNED: this mm has taken a FOLL_PIN once */
 	unsigned mm_ids_shared : 1;     /**< large folio: more than one mm may map it */
 	unsigned hugetlb : 1;           /**< hugetlb folio */
@@ -164,6 +185,7 @@ struct cow_view {
 	unsigned soft_dirty : 1;        /**< soft-dirty tracking needs the PTE read-only */
 	unsigned uffd_wp : 1;           /**< userfaultfd write-protects the PTE */
 	unsigned drained : 1;           /**< the LRU batch was drained for this decision already */
+	unsigned swap_freed : 1;        /**< freeing the swap cache was tried for it already */
 	unsigned req_write : 1;         /**< the access, or the reference, is for writing */
 	unsigned req_unshare : 1;       /**< FAULT_FLAG_UNSHARE */
 	unsigned req_pin : 1;           /**< FOLL_PIN, else FOLL_GET */
@@ -176,11 +198,13 @@ struct cow_view {
 
 /** The bits of a view: field, width.  For printing and for enumerating. */
 #define COW_VIEW_FIELDS(X)                                                            \
-	X(refcount, 14) X(mapcount, 12) X(swapcount, 6) X(order, 4) X(anon, 1) X(ksm, 1)  \
+	X(refcount, 13) X(mapcount, 12) X(swapcount, 3) X(order, 4) X(mapped_most, 2)     \
+	X(pmd, 1) X(anon, 1) X(ksm, 1)                                                    \
 	X(zero, 1) X(swapcache, 1) X(writeback, 1) X(stable_writes, 1) X(in_batch, 1)     \
 	X(exclusive, 1) X(maybe_pinned, 1) X(mm_has_pinned, 1) X(mm_ids_shared, 1)        \
 	X(hugetlb, 1) X(vma_write, 1) X(vma_cow, 1) X(vma_had_write_ref, 1)               \
 	X(pte_write, 1) X(pte_dirty, 1) X(soft_dirty, 1) X(uffd_wp, 1) X(drained, 1)      \
+	X(swap_freed, 1)                                                                  \
 	X(req_write, 1) X(req_unshare, 1) X(req_pin, 1) X(req_longterm, 1) X(req_fast, 1) \
 	X(req_cow_broken, 1) X(truth_sole, 1) X(truth_pinned, 1)
 
@@ -222,7 +246,9 @@ enum {
 	COW_POLICY_FORK_COPIES_PINNED = 4,
 	/** munmap, mremap and madvise dontneed drain this CPU's LRU batch, as the zap paths of Linux did
 	 *  until v6.12 at least; v6.18, measured, does not. */
-	COW_POLICY_ZAP_DRAINS_LRU = 8
+	COW_POLICY_ZAP_DRAINS_LRU = 8,
+	/** Looks at mapped_most, which for a large folio costs a walk over its pages. */
+	COW_POLICY_COUNTS_PAGES = 16
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with
@@ -286,6 +312,13 @@ typedef struct cow_ref {
 	uint32_t generation; /**< tells a stale handle */
 } cow_ref;
 
+/** Names a file. */
+typedef struct cow_file {
+	uint64_t owner;      /**< tells a foreign handle */
+	uint32_t index;      /**< slot */
+	uint32_t generation; /**< tells a stale handle */
+} cow_file;
+
 #define COW_MAX_LEVELS 5 /**< most levels of page tables */
 
 /** Page-table geometry. */
@@ -303,6 +336,11 @@ COW_API const struct cow_geometry *cow_geometry_find(const char *name);
 struct cow_config {
 	size_t size;                  /**< sizeof(struct cow_config) */
 	uint64_t frames;              /**< page frames; default 4096, at most 2^31 */
+	uint64_t swap;                /**< swap slots; default 1024, at most 2^31 */
+	bool no_swap;                 /**< there are none */
+	uint64_t hugetlb;             /**< free huge pages in the hugetlb pool; default 0 */
+	bool stable_writes;           /**< the swap device wants a page unchanged while it is written */
+	bool ksm_zero_pages;          /**< ksmd merges zeroes with the zero page (use_zero_pages) */
 	uint64_t lru_batch;           /**< pages that an LRU batch holds; default 0 (off), at most 255.  Each
 	                                   process has a CPU, and so a batch, of its own */
 	struct cow_geometry geometry; /**< default "x86-64" */
@@ -367,6 +405,14 @@ COW_API const struct cow_policy *cow_machine_policy(const cow_machine *machine);
 	X(SIDE_TABLES, "side-tables", "table pages beside the page tables, now")              \
 	X(TABLES, "tables", "page-table pages and nodes of shared memory, now")                                          \
 	X(FORK_PAGES, "fork-pages", "PTEs that fork copied")                                  \
+	X(SWAP_OUTS, "swap-outs", "pages that reclaim put into the swap cache")               \
+	X(SWAP_INS, "swap-ins", "pages mapped that came back from swap")                      \
+	X(DROPPED, "dropped", "madvise free pages that reclaim dropped")                      \
+	X(MERGED, "merged", "pages that ksmd merged")                                         \
+	X(MIGRATED, "migrated", "pages that were moved to another frame")                     \
+	X(PMD_SPLITS, "pmd-splits", "PMDs split into PTEs")                                   \
+	X(FOLIO_SPLITS, "folio-splits", "large folios split into base pages")                 \
+	X(COLLAPSES, "collapses", "PMDs that pages were collapsed into")                      \
 	X(DRAINS, "drains", "LRU batches drained")                                            \
 	X(FRAMES_USED, "frames-used", "frames in use now, the zero page aside")               \
 	X(PEAK_FRAMES, "peak-frames", "most frames in use at any time")                       \
@@ -418,7 +464,13 @@ COW_API const char *cow_outcome_name(enum cow_outcome outcome);
 enum cow_prot { COW_PROT_NONE = 0, COW_PROT_READ = 1, COW_PROT_WRITE = 2, COW_PROT_RW = 3 };
 
 /** Flags of cow_mmap. */
-enum { COW_MAP_SHARED = 1 /**< shared anonymous memory (default: private) */ };
+enum {
+	COW_MAP_SHARED = 1,  /**< shared (default: private) */
+	COW_MAP_THP = 32,    /**< as after madvise hugepage; COW_MAP_ORDER: folios of that order */
+	COW_MAP_HUGETLB = 64 /**< from the hugetlb pool; address and length in whole huge pages */
+};
+/** Beside COW_MAP_THP: the one order of folios that is enabled, from 2 on (0: that of a PMD). */
+#define COW_MAP_ORDER(order) ((unsigned)(order) << 8)
 
 /** Flags of cow_gup. */
 enum {
@@ -428,18 +480,17 @@ enum {
 	COW_GUP_FAST = 8,     /**< try gup-fast first */
 };
 
-/** Every advice of madvise: id, name, 1 if it is modelled. */
+/** Every advice of madvise: id, name. */
 #define COW_ADVICES(X)                                                                     \
-	X(DONTNEED, "dontneed", 1) X(FREE, "free", 0) X(DONTFORK, "dontfork", 1)               \
-	X(DOFORK, "dofork", 1) X(WIPEONFORK, "wipeonfork", 1) X(KEEPONFORK, "keeponfork", 1)   \
-	X(MERGEABLE, "mergeable", 0) X(UNMERGEABLE, "unmergeable", 0)                          \
-	X(HUGEPAGE, "hugepage", 0) X(NOHUGEPAGE, "nohugepage", 0) X(COLLAPSE, "collapse", 0)   \
-	X(COLD, "cold", 1) X(PAGEOUT, "pageout", 0) X(POPULATE_READ, "populate_read", 1)       \
-	X(POPULATE_WRITE, "populate_write", 1)
+	X(DONTNEED, "dontneed") X(FREE, "free") X(DONTFORK, "dontfork") X(DOFORK, "dofork")    \
+	X(WIPEONFORK, "wipeonfork") X(KEEPONFORK, "keeponfork") X(MERGEABLE, "mergeable")      \
+	X(UNMERGEABLE, "unmergeable") X(HUGEPAGE, "hugepage") X(NOHUGEPAGE, "nohugepage")      \
+	X(COLLAPSE, "collapse") X(COLD, "cold") X(PAGEOUT, "pageout")                          \
+	X(POPULATE_READ, "populate_read") X(POPULATE_WRITE, "populate_write")
 
 /** An advice. */
 enum cow_advice {
-#define X(id, name, modelled) COW_ADV_##id,
+#define X(id, name) COW_ADV_##id,
 	COW_ADVICES(X)
 #undef X
 	COW_ADVICE_COUNT
@@ -460,7 +511,7 @@ struct cow_result {
 COW_API int cow_mm_create(cow_machine *machine, cow_mm *out);
 /** exit: everything is unmapped; references live on. */
 COW_API int cow_mm_exit(cow_machine *machine, cow_mm mm);
-/** @return 0 and the number of the process, 1, 2, ... in the order of creation, never used twice. */
+/** @return 0 and the number of the process: 1, 2, ... as they were made, never used twice. */
 COW_API int cow_mm_number(const cow_machine *machine, cow_mm mm, uint32_t *out);
 /** Walks the address spaces. @param index 0, 1, ... @return 0, or -ENOENT past the end. */
 COW_API int cow_mm_at(const cow_machine *machine, size_t index, cow_mm *out);
@@ -472,6 +523,10 @@ COW_API int cow_fork(cow_machine *machine, cow_mm parent, struct cow_result *res
 /** mmap at a fixed address. @return 0, -EEXIST if anything is mapped there, -EINVAL. */
 COW_API int cow_mmap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 		     enum cow_prot prot, unsigned flags);
+/** mmap of a file, from its page @p offset on; private or COW_MAP_SHARED.
+ *  @return 0, -EEXIST, -EINVAL (a hugetlb file without COW_MAP_HUGETLB, or the other way round). */
+COW_API int cow_mmap_file(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			  enum cow_prot prot, unsigned flags, cow_file file, uint64_t offset);
 /** munmap; holes are no error. */
 COW_API int cow_munmap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages);
 /** mremap(MAYMOVE|FIXED) to an equal length at @p to. @return -EFAULT if the range is not one VMA. */
@@ -479,15 +534,17 @@ COW_API int cow_mremap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t 
 /** mprotect. @return 0, or -ENOMEM at a hole: what lies before it is done. */
 COW_API int cow_mprotect(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			 enum cow_prot prot);
-/** madvise. @return 0, -ENOMEM where there were holes (the mapped part is done), -EINVAL or -EFAULT as
- *  Linux, -ENOSYS: not modelled yet. @param result counts what populating came to (NULL: not wanted) */
+/** madvise. @return 0, -ENOMEM where there were holes (the mapped part is done); -EINVAL, -EFAULT and,
+ *  of collapse, -EAGAIN and -EBUSY as Linux; -EAGAIN where populating has to wait for userfaultfd
+ *  @param result counts what populating and paging out came to (NULL: not wanted) */
 COW_API int cow_madvise(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			enum cow_advice advice, struct cow_result *result);
 
-/** A CPU reads one page. @return 0, or -EFAULT with outcome segv. Out-pointers may be NULL. */
+/** A CPU reads one page. Out-pointers may be NULL.
+ *  @return 0, or as *outcome says: -EFAULT (segv, sigbus), -ENOMEM (oom) */
 COW_API int cow_read(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t *value,
 		     enum cow_outcome *outcome);
-/** A CPU writes one page. @return 0, -EFAULT with outcome segv, or -ENOMEM with outcome oom. */
+/** A CPU writes one page. @return the same, or -EAGAIN (blocked: userfaultfd write-protects it) */
 COW_API int cow_write(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t value,
 		      enum cow_outcome *outcome);
 /** A CPU reads every page of a range. @param expect value that each page should hold (NULL: any) */
@@ -496,11 +553,13 @@ COW_API int cow_read_range(cow_machine *machine, cow_mm mm, uint64_t addr, uint6
 /** A CPU writes every page of a range; stops at the first error. */
 COW_API int cow_write_range(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			    uint64_t value, struct cow_result *result);
-/** A FOLL_FORCE write (ptrace, /proc/PID/mem) into one page of @p mm. */
+/** A FOLL_FORCE write (ptrace, /proc/PID/mem) into one page of @p mm.
+ *  @return 0, -EFAULT, -ENOMEM, or -EAGAIN (blocked) */
 COW_API int cow_force_write(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t value,
 			    enum cow_outcome *outcome);
 
-/** get_user_pages or pin_user_pages: all pages or none. @param times references a page (1 if 0) */
+/** get_user_pages or pin_user_pages: all pages or none. @param times references a page (1 if 0)
+ *  @return 0, -EFAULT, -ENOMEM, or -EAGAIN (blocked) */
 COW_API int cow_gup(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, unsigned flags,
 		    uint32_t times, struct cow_result *result, cow_ref *out);
 /** What is behind a reference reads its pages. @param expect as in cow_read_range */
@@ -512,6 +571,64 @@ COW_API int cow_ref_poke(cow_machine *machine, cow_ref ref, uint64_t value);
 COW_API int cow_ref_release(cow_machine *machine, cow_ref ref);
 /** Walks the references. @return 0, or -ENOENT past the end. */
 COW_API int cow_ref_at(const cow_machine *machine, size_t index, cow_ref *out);
+/**
+ * A shared-memory file (tmpfs, memfd), every page present and holding @p value.
+ * @param huge of hugetlb pages, which come from the pool; @p pages is then a multiple of theirs
+ * @return 0, -ENOMEM (also: not so many frames), -EINVAL
+ */
+COW_API int cow_file_create(cow_machine *machine, uint64_t pages, uint64_t value, bool huge,
+			    cow_file *out);
+/** write(2) by @p mm to one page of a file, which grows if need be; @p mm need not map it. */
+COW_API int cow_file_write(cow_machine *machine, cow_mm mm, cow_file file, uint64_t page,
+			   uint64_t value);
+/** ftruncate: pages from @p pages on are gone, from every mapping too; or the file grows. */
+COW_API int cow_file_truncate(cow_machine *machine, cow_file file, uint64_t pages);
+
+/** userfaultfd: registers the range for write-protection and protects it (@p on), or resolves it.
+ *  A write to a protected page ends with -EAGAIN and outcome blocked.
+ *  @return 0, -ENOENT (hole), -EINVAL (memory that cannot be registered) */
+COW_API int cow_uffd_wp(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, bool on);
+/** UFFDIO_MOVE to an equal length at @p to, where a private anonymous mapping with no pages must
+ *  be.  What was moved before an error stays moved.
+ *  @return 0, -EBUSY with outcome refused (a page is shared or pinned), -ENOENT (no page), -EEXIST (a
+ *  page at the new place), -EINVAL */
+COW_API int cow_uffd_move(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			  uint64_t to, struct cow_result *result);
+/** clear_refs 4: clears soft-dirty everywhere and write-protects, so that writes are noticed. */
+COW_API int cow_clear_refs(cow_machine *machine, cow_mm mm);
+
+/** Reclaim: unmaps each page from every mapping and writes it to its slot; the clean page stays in
+ *  the swap cache.  MADV_FREE pages that are clean are dropped; pages of files are unmapped only.
+ *  @param writing leave it under writeback until cow_writeback_done
+ *  @param result outcome: moved, or refused if a page was left alone (NULL: not wanted) */
+COW_API int cow_swap_out(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			 bool writing, struct cow_result *result);
+/** Ends all writeback. */
+COW_API int cow_writeback_done(cow_machine *machine);
+/** Reclaim: frees the pages of swapped places from the swap cache.
+ *  @param result moved, refused or none */
+COW_API int cow_swap_drop(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			  struct cow_result *result);
+/** Readahead: brings swapped pages into the swap cache and maps nothing. */
+COW_API int cow_swap_in(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			struct cow_result *result);
+/** swapoff: brings everything back; there are no slots then.
+ *  @return 0, or -ENOMEM where frames ran out: what is back is back */
+COW_API int cow_swapoff(cow_machine *machine);
+/** ksmd: full scans until nothing changes. @param result merged, or none; counts pages merged */
+COW_API int cow_ksm_scan(cow_machine *machine, struct cow_result *result);
+/** Compaction: moves each page to another frame. @param result moved or refused */
+COW_API int cow_migrate(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			struct cow_result *result);
+/** NUMA balancing: makes PTEs protnone for the next access to find.
+ *  @param result moved, refused or none */
+COW_API int cow_numa_hint(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			  struct cow_result *result);
+/** Splits the PMD mappings in the range into PTEs; the folios stay, and hugetlb is left alone.
+ *  @param result moved or refused */
+COW_API int cow_split(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+		      struct cow_result *result);
+
 /** lru_add_drain_all: drops the references of every LRU batch. */
 COW_API int cow_drain_lru(cow_machine *machine);
 
@@ -525,10 +642,21 @@ struct cow_page {
 	bool exclusive;     /**< the marker is set */
 	bool anon;          /**< PageAnon */
 	bool in_batch;      /**< an LRU batch holds a reference */
+	bool swapped;       /**< the entry names a swap slot; `exclusive` is the entry's then */
+	bool swapcache;     /**< the page is in the swap cache */
+	bool writeback;     /**< it is being written to its slot */
+	bool ksm;           /**< PageKsm, or the zero page by ksmd */
+	bool huge;          /**< mapped by a PMD */
+	bool uffd_wp;       /**< userfaultfd write-protects the entry */
+	bool soft_dirty;    /**< written since the last clear_refs */
+	bool lazyfree;      /**< madvise free: may be dropped while it is clean */
+	uint32_t order;     /**< of the folio */
+	uint32_t slot;      /**< swap slot, of the entry or of the cached page; 0: none */
 	uint32_t frame;     /**< frame number */
-	uint32_t refcount;  /**< raw, a FOLL_PIN counting 1024 */
-	uint32_t mapcount;  /**< PTEs that map the frame */
-	uint32_t pincount;  /**< exact number of FOLL_PIN references */
+	uint32_t refcount;  /**< raw, a FOLL_PIN counting 1024, or 1 for a large folio; of the folio */
+	uint32_t mapcount;  /**< PTEs and PMDs that map this page */
+	uint32_t folio_mapcount; /**< the same of the whole folio */
+	uint32_t pincount;  /**< exact number of FOLL_PIN references; of the folio */
 	uint32_t swapcount; /**< swap entries that name its slot */
 	uint64_t value;     /**< what the page holds; 0 where there is none */
 	int prot;           /**< enum cow_prot of the VMA */
@@ -541,7 +669,8 @@ COW_API int cow_page_look(const cow_machine *machine, cow_mm mm, uint64_t addr, 
 
 /** A frame has been found by the reverse map. @return 0 to go on */
 typedef int cow_rmap_fn(void *ctx, cow_mm mm, uint64_t addr);
-/** rmap_walk: calls @p visit for every PTE that maps the anonymous frame. */
+/** rmap_walk: calls @p visit for every PTE and PMD that maps the frame.
+ *  @return 0, what @p visit returned, or -EINVAL (neither anonymous nor a page of an object) */
 COW_API int cow_rmap_walk(const cow_machine *machine, uint32_t frame, cow_rmap_fn *visit, void *ctx);
 
 /** @} */
@@ -553,7 +682,10 @@ COW_API int cow_rmap_walk(const cow_machine *machine, uint32_t frame, cow_rmap_f
 enum cow_op_kind {
 	COW_OP_MM_CREATE, COW_OP_MM_EXIT, COW_OP_FORK, COW_OP_MMAP, COW_OP_MUNMAP, COW_OP_MREMAP,
 	COW_OP_MPROTECT, COW_OP_MADVISE, COW_OP_READ, COW_OP_WRITE, COW_OP_FORCE_WRITE, COW_OP_GUP,
-	COW_OP_PEEK, COW_OP_POKE, COW_OP_RELEASE, COW_OP_DRAIN_LRU
+	COW_OP_PEEK, COW_OP_POKE, COW_OP_RELEASE, COW_OP_DRAIN_LRU,
+	COW_OP_FILE_CREATE, COW_OP_FILE_WRITE, COW_OP_FILE_TRUNCATE, COW_OP_UFFD_WP, COW_OP_UFFD_MOVE,
+	COW_OP_CLEAR_REFS, COW_OP_SWAP_OUT, COW_OP_WRITEBACK_DONE, COW_OP_SWAP_DROP, COW_OP_SWAP_IN,
+	COW_OP_SWAPOFF, COW_OP_KSM_SCAN, COW_OP_MIGRATE, COW_OP_NUMA_HINT, COW_OP_SPLIT
 };
 
 /** A call. */
@@ -563,8 +695,12 @@ struct cow_op {
 	uint32_t process;      /**< number of the process, as cow_mm_number; 0: none */
 	uint64_t addr;         /**< bytes */
 	uint64_t pages;        /**< length; of gup: of that part which is mapped */
-	uint64_t value;        /**< of a write; the new address of mremap; prot; advice */
+	uint64_t value;        /**< of a write, or a new file; prot; advice; the new address of mremap and
+	                            uffd-move; of uffd-wp 1 for on; of swap-out 1 to leave it under
+	                            writeback; of fork the child's number */
 	unsigned flags;        /**< of mmap and gup */
+	uint32_t object;       /**< file or shared memory: of the file calls and of mmap; 0: none */
+	uint64_t index;        /**< of file-write: the page; of truncate and create: the length */
 	uint32_t ref;          /**< slot of the reference */
 	int result;            /**< 0 or a negative errno; in `after` only */
 };
@@ -587,6 +723,12 @@ static inline uint32_t cow_entry_frame(uint64_t entry)
 	return (uint32_t)(entry >> 32);
 }
 
+/** @return true if a raw entry names a swap slot; cow_entry_frame() is that slot then. */
+static inline bool cow_entry_swapped(uint64_t entry)
+{
+	return entry & 2048;
+}
+
 /** What changed: id, meaning.  `process` and `mm` are whose page tables or reference it is. */
 enum cow_change_kind {
 	COW_CHANGE_FRESH,   /**< `frame` was allocated, zeroed, and is mapped at addr */
@@ -594,7 +736,7 @@ enum cow_change_kind {
 	                         in its place */
 	COW_CHANGE_REUSE,   /**< `frame`, mapped at addr, was taken as the process's own in place */
 	COW_CHANGE_EARLY_COPY, /**< fork allocated `frame` with the content of frame `from`; MAP follows */
-	COW_CHANGE_ADD,     /**< `frame` was allocated, zeroed, as a page of shared memory; MAP follows */
+	COW_CHANGE_ADD,     /**< `frame` was allocated as a page of `object`, and holds `value` */
 	COW_CHANGE_MAP,     /**< the pages are mapped now, as `entries` say (0: not this one); a fault that maps
 	                         the zero page, frame 0, is not told */
 	COW_CHANGE_UNMAP,   /**< the pages are about to be unmapped, and their frames perhaps freed */
@@ -606,11 +748,25 @@ enum cow_change_kind {
 	COW_CHANGE_READ,    /**< a CPU of the process read `value` from `frame` */
 	COW_CHANGE_WRITE,   /**< a CPU of the process wrote `value` to `frame` */
 	COW_CHANGE_OOM,     /**< a CPU access at addr found no frame left; Linux kills the process */
-	COW_CHANGE_END,     /**< shared memory `object`, of `pages` pages at most, has lost its last mapping */
+	COW_CHANGE_END,     /**< `pages` pages of `object`, from `index` on, are no longer: it lost its last
+	                         mapping, or was truncated */
 	COW_CHANGE_GET,     /**< reference `ref`, its page `from`, now holds `frame`, taken at addr */
 	COW_CHANGE_PUT,     /**< reference `ref`, its page `from`, let go of `frame` */
 	COW_CHANGE_PEEK,    /**< it read `value` from `frame` */
-	COW_CHANGE_POKE     /**< it wrote `value` to `frame` */
+	COW_CHANGE_POKE,    /**< it wrote `value` to `frame` */
+	COW_CHANGE_MAP_HUGE,   /**< a PMD maps `pages` pages now, `frame` and those behind it */
+	COW_CHANGE_UNMAP_HUGE, /**< such a PMD is about to go */
+	COW_CHANGE_FREE,    /**< madvise free: until the next write a read may find 0 */
+	COW_CHANGE_CACHE,   /**< `frame` is in the swap cache now, for slot `from` */
+	COW_CHANGE_UNCACHE, /**< `frame` is no longer, for slot `from` */
+	COW_CHANGE_SWAP_WRITE, /**< the content of `frame` was written to slot `from` */
+	COW_CHANGE_SWAP_READ,  /**< `frame` was allocated with the content of slot `from` */
+	COW_CHANGE_MIGRATE, /**< `frame` was allocated with the content of frame `from`, and every mapping,
+	                         and the page cache, have it in its place */
+	COW_CHANGE_MERGE,   /**< the page at addr, in frame `from`, is `frame` now, of equal content; MAP and
+	                         UNMAP are not told */
+	COW_CHANGE_COLLAPSE /**< `frame` was allocated for the page at addr of a huge page, with the content of
+	                         frame `from`; UNMAP of the old and MAP_HUGE of the new pages follow */
 };
 
 /** A change. */
@@ -624,8 +780,9 @@ struct cow_change {
 	const uint64_t *entries;   /**< of MAP and UNMAP: raw PTEs, one a page */
 	uint64_t value;            /**< page content */
 	uint64_t from;             /**< see the kinds */
-	uint64_t index;            /**< shared memory: page within it */
-	uint32_t object;           /**< shared memory: which; 0: private */
+	uint64_t index;            /**< of `object`: page within it */
+	uint32_t object;           /**< the file or shared memory whose page it is; of COPY: whose page was
+	                                replaced by a private one; 0: private */
 	uint32_t ref;              /**< slot of the reference */
 	unsigned flags;            /**< of a reference: COW_GUP_* */
 	uint32_t times;            /**< references a page */
@@ -708,47 +865,49 @@ COW_API uint64_t cow_audit_memory(const cow_audit *audit);
  * @{ */
 
 /**
- * The one table of events: id, word, actor (P a process, K the kernel, N nobody), operands, 1 if it
- * is modelled, help.  Operands: r new region, p place, g one page, n page number or count, M mapping
+ * The one table of events: id, word, actor (P a process, K the kernel, N nobody), operands,
+ * help.  Operands: r new region, p place, g one page, n page number or count, M mapping
  * flags, o protection, a advice, c new process, t process, v value, q optional `== V`, f new reference,
  * e reference, F reference flags, w on or off, i file, k repetitions.
  */
 #define COW_EVENTS(X)                                                                                   \
-	X(MMAP, "mmap", 'P', "rnM", 1, "map PAGES pages as region R, private anonymous read-write by default") \
-	X(MUNMAP, "munmap", 'P', "p", 1, "unmap the place")                                                  \
-	X(MREMAP, "mremap", 'P', "pr", 1, "move the place; it becomes a region of its own")                  \
-	X(MPROTECT, "mprotect", 'P', "po", 1, "change the protection")                                       \
-	X(MADVISE, "madvise", 'P', "pa", 1, "give advice")                                                   \
-	X(FORK, "fork", 'P', "c", 1, "make a child")                                                         \
-	X(EXIT, "exit", 'P', "", 1, "end the process; its references live on")                               \
-	X(READ, "read", 'P', "pq", 1, "read every page of the place")                                        \
-	X(WRITE, "write", 'P', "pv", 1, "write the value to every page of the place")                        \
-	X(GET, "get", 'P', "fpF", 1, "take a FOLL_GET reference, as vmsplice does")                          \
-	X(PIN, "pin", 'P', "fpF", 1, "take a FOLL_PIN reference, as RDMA and io_uring do")                   \
-	X(FORCE_WRITE, "force-write", 'P', "tgv", 1, "write into another process by FOLL_FORCE, as ptrace does") \
-	X(UFFD_WP, "uffd-wp", 'P', "pw", 0, "write-protect the place by userfaultfd, or resolve it")         \
-	X(UFFD_MOVE, "uffd-move", 'P', "pr", 0, "UFFDIO_MOVE the place")                                     \
-	X(CLEAR_REFS, "clear-refs", 'P', "", 0, "start soft-dirty tracking")                                 \
-	X(FILE_WRITE, "file-write", 'P', "inv", 0, "write(2) one page of a file")                            \
-	X(TRUNCATE, "truncate", 'P', "in", 0, "set the length of a file")                                    \
-	X(PEEK, "peek", 'N', "eq", 1, "what is behind the reference reads the page")                         \
-	X(POKE, "poke", 'N', "ev", 1, "what is behind the reference writes the page")                        \
-	X(RELEASE, "release", 'N', "e", 1, "drop the reference")                                             \
-	X(SWAP_OUT, "swap-out", 'K', "tp", 0, "reclaim: unmap the pages and write them to swap")             \
-	X(DROP, "drop", 'K', "tp", 0, "reclaim: free a swapped page from the swap cache")                    \
-	X(SWAP_IN, "swap-in", 'K', "tp", 0, "readahead into the swap cache")                                 \
-	X(SWAPOFF, "swapoff", 'K', "", 0, "bring everything back and empty the swap")                        \
-	X(KSM, "ksm", 'K', "", 0, "merge equal pages of mergeable regions")                                  \
-	X(MIGRATE, "migrate", 'K', "tp", 0, "move the pages to other frames")                                \
-	X(NUMA_HINT, "numa-hint", 'K', "tp", 0, "make the PTEs protnone for the next access to find")        \
-	X(DRAIN_LRU, "drain-lru", 'K', "", 1, "drop the references of the LRU batches")                      \
-	X(SPLIT, "split", 'K', "tp", 0, "split a PMD mapping into PTEs")                                     \
-	X(REPEAT, "repeat", 'N', "k", 1, "do the lines up to `end` N times")                                 \
-	X(END, "end", 'N', "", 1, "end of a repeat")
+	X(MMAP, "mmap", 'P', "rnM", "map PAGES pages as region R, private anonymous read-write by default") \
+	X(MUNMAP, "munmap", 'P', "p", "unmap the place")                                                  \
+	X(MREMAP, "mremap", 'P', "pr", "move the place; it becomes a region of its own")                  \
+	X(MPROTECT, "mprotect", 'P', "po", "change the protection")                                       \
+	X(MADVISE, "madvise", 'P', "pa", "give advice")                                                   \
+	X(FORK, "fork", 'P', "c", "make a child")                                                         \
+	X(EXIT, "exit", 'P', "", "end the process; its references live on")                               \
+	X(READ, "read", 'P', "pq", "read every page of the place")                                        \
+	X(WRITE, "write", 'P', "pv", "write the value to every page of the place")                        \
+	X(GET, "get", 'P', "fpF", "take a FOLL_GET reference, as vmsplice does")                          \
+	X(PIN, "pin", 'P', "fpF", "take a FOLL_PIN reference, as RDMA and io_uring do")                   \
+	X(FORCE_WRITE, "force-write", 'P', "tgv", "write into another process by FOLL_FORCE, as ptrace does") \
+	X(UFFD_WP, "uffd-wp", 'P', "pw", "write-protect the place by userfaultfd, or resolve it")         \
+	X(UFFD_MOVE, "uffd-move", 'P', "pr", "UFFDIO_MOVE the place")                                     \
+	X(CLEAR_REFS, "clear-refs", 'P', "", "start soft-dirty tracking")                                 \
+	X(FILE_WRITE, "file-write", 'P', "inv", "write(2) one page of a file")                            \
+	X(TRUNCATE, "truncate", 'P', "in", "set the length of a file")                                    \
+	X(PEEK, "peek", 'N', "eq", "what is behind the reference reads the page")                         \
+	X(POKE, "poke", 'N', "ev", "what is behind the reference writes the page")                        \
+	X(RELEASE, "release", 'N', "e", "drop the reference")                                             \
+	X(SWAP_OUT, "swap-out", 'K', "tp", "reclaim: unmap the pages and write them to swap")             \
+	X(SWAP_OUT_BEGIN, "swap-out-begin", 'K', "tp", "the same, and leave them under writeback")           \
+	X(WRITEBACK_DONE, "writeback-done", 'K', "", "end all writeback")                                    \
+	X(DROP, "drop", 'K', "tp", "reclaim: free a swapped page from the swap cache")                    \
+	X(SWAP_IN, "swap-in", 'K', "tp", "readahead into the swap cache")                                 \
+	X(SWAPOFF, "swapoff", 'K', "", "bring everything back and empty the swap")                        \
+	X(KSM, "ksm", 'K', "", "merge equal pages of mergeable regions")                                  \
+	X(MIGRATE, "migrate", 'K', "tp", "move the pages to other frames")                                \
+	X(NUMA_HINT, "numa-hint", 'K', "tp", "make the PTEs protnone for the next access to find")        \
+	X(DRAIN_LRU, "drain-lru", 'K', "", "drop the references of the LRU batches")                      \
+	X(SPLIT, "split", 'K', "tp", "split a PMD mapping into PTEs")                                     \
+	X(REPEAT, "repeat", 'N', "k", "do the lines up to `end` N times")                                 \
+	X(END, "end", 'N', "", "end of a repeat")
 
 /** The verb of an event. */
 enum cow_verb {
-#define X(id, word, actor, operands, modelled, help) COW_EV_##id,
+#define X(id, word, actor, operands, help) COW_EV_##id,
 	COW_EVENTS(X)
 #undef X
 	COW_VERB_COUNT
@@ -756,6 +915,8 @@ enum cow_verb {
 
 /** Mapping flags of an event of verb mmap, beside COW_MAP_SHARED. */
 enum { COW_EVENT_FILE = 16, COW_EVENT_THP = 32, COW_EVENT_HUGETLB = 64, COW_EVENT_AFTER = 128 };
+/** The order of `thp ORDER` in the flags of mmap; 0: that of a PMD. */
+#define COW_EVENT_ORDER(flags) ((flags) >> 8 & 15u)
 
 /** No process, region, reference or file. */
 #define COW_NONE UINT32_MAX
@@ -880,7 +1041,7 @@ COW_API int cow_status_exit_code(enum cow_status status);
 /** Forms of output. */
 enum cow_format { COW_FORMAT_TEXT, COW_FORMAT_JSON, COW_FORMAT_CSV };
 
-/** Writes reports, one run after the other.  JSON carries a schema version and all that text shows. */
+/** Writes reports, one run after the other.  JSON has a schema version and all that text shows. */
 COW_API int cow_reports_write(cow_report *const *reports, size_t count, enum cow_format format,
 			      cow_sink_fn *sink, void *ctx);
 /** Writes a table, policy by scenario: verdict, copies, needless copies. */
@@ -892,6 +1053,131 @@ COW_API int cow_policies_write(const cow_policies *policies, enum cow_format for
 /** Writes the decision table of a policy, computed by calling it. */
 COW_API int cow_policy_table_write(const struct cow_policy *policy, enum cow_format format,
 				   cow_sink_fn *sink, void *ctx);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name The real kernel as referee
+ * Linux only: elsewhere these are not in the library.  A session changes settings of the system and
+ * puts them back; a guardian process does so if the session's process dies.  Workers are children
+ * of the thread that opened the session, and die with it.
+ * @{ */
+
+/** How scenarios are run on the kernel.  Zero means the default. */
+struct cow_host_options {
+	size_t size;       /**< sizeof(struct cow_host_options) */
+	bool facts;        /**< also tell, and compare, what can be known of pages after each event */
+	uint32_t patience; /**< milliseconds after which an event is cut off; default 5000 */
+	struct cow_allocator allocator; /**< default libc */
+};
+/** Fills @p options with defaults. */
+COW_API void cow_host_options_init(struct cow_host_options *options);
+
+/** What came of a scenario on the kernel. */
+enum cow_host_status {
+	COW_HOST_DONE,    /**< run to its end; compared: no difference */
+	COW_HOST_DIFFERS, /**< compared: the kernel and the simulator came to different things */
+	COW_HOST_SKIPPED, /**< kernel, configuration or rights forbid an event; nothing was compared */
+	COW_HOST_LOST,    /**< a process died or hung, and was cut off */
+};
+
+/** A session on the running kernel; one at a time on a machine. */
+typedef struct cow_host cow_host;
+/** Opens a session. @return 0, or a negative errno (-EBUSY: another is open). */
+COW_API int cow_host_open(const struct cow_host_options *options, cow_host **out);
+/** Ends its processes, puts the system back, and frees it (NULL: nothing). */
+COW_API void cow_host_close(cow_host *host);
+/** @return the built-in policy that the running kernel is, or NULL. */
+COW_API const char *cow_host_policy(const cow_host *host);
+/** @return why the last scenario was skipped or lost, where it differs, or "". */
+COW_API const char *cow_host_reason(const cow_host *host);
+/** Runs a scenario and writes it with what was observed on every line.
+ *  @return 0 with a status, -ENOMEM, -EINVAL (the scenario has errors), or what the sink returned */
+COW_API int cow_host_run(cow_host *host, const cow_scenario *scenario, cow_sink_fn *sink, void *ctx,
+			 enum cow_host_status *status);
+/** Runs it on the kernel and in the simulator, up to the first difference; writes nothing. */
+COW_API int cow_host_compare(cow_host *host, const cow_scenario *scenario,
+			     const struct cow_policy *policy, enum cow_host_status *status);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Random scenarios, and what differs
+ * @{ */
+
+/** What random scenarios are about: id, name, meaning. */
+#define COW_PROFILES(X)                                                                   \
+	X(BASE, "base", "base pages: mmap, fork, exit, accesses, madvise")                    \
+	X(GUP, "gup", "references, before and after fork")                                    \
+	X(WP, "wp", "protection cycles: mprotect, userfaultfd, soft-dirty; migration")        \
+	X(SWAP, "swap", "reclaim, the swap cache, swapoff")                                   \
+	X(FILE, "file", "shared and private mappings of files")                               \
+	X(KSM, "ksm", "merging of equal pages")                                               \
+	X(THP, "thp", "huge pages, mapped by PMDs and PTEs")                                  \
+	X(HUGETLB, "hugetlb", "pages of the hugetlb pool")                                    \
+	X(ALL, "all", "everything at once")
+
+/** A profile. */
+enum cow_profile {
+#define X(id, name, what) COW_PROFILE_##id,
+	COW_PROFILES(X)
+#undef X
+	COW_PROFILE_COUNT
+};
+
+/** @return the name of a profile ("gup"), or NULL. */
+COW_API const char *cow_profile_name(enum cow_profile profile);
+
+enum {
+	/** Leaves out what cannot be asked of a real kernel: LRU batches, want of memory, options
+	 *  of the machine, pages that stay under writeback. */
+	COW_GENERATE_REAL = 1
+};
+
+/** Makes a random scenario of 5 to 40 events: one profile, seed and set of flags (COW_GENERATE_*)
+ *  give the same one on every machine.  @return 0, -ENOMEM, -EINVAL */
+COW_API int cow_generate(enum cow_profile profile, uint64_t seed, unsigned flags,
+			 const struct cow_allocator *allocator, cow_scenario **out);
+
+/** What a comparison came to. */
+enum cow_agreement {
+	COW_AGREES,     /**< nothing differs */
+	COW_DIFFERS,    /**< something does */
+	COW_NOT_COMPARED, /**< the scenario cannot be run on one side: skipped */
+	COW_UNSTABLE,   /**< one side does not come to the same every time */
+};
+
+/** Where two sides differ. */
+struct cow_difference {
+	enum cow_agreement agreement;
+	uint32_t line;      /**< of the scenario, the first that differs; 0: none in particular */
+	char kind[128];     /**< what differs, without names and numbers: shrinking keeps it */
+	char sentence[320]; /**< for a person; of COW_NOT_COMPARED the reason */
+};
+
+/** Compares two sides by a scenario that has parsed, its assertions aside.  @p out is zeroed.
+ *  @return 0, or a negative errno; -ECANCELED ends a shrinking with what it has. */
+typedef int cow_compare_fn(void *ctx, const cow_scenario *scenario, struct cow_difference *out);
+
+/**
+ * The simulator beside itself; @p ctx is a `const struct cow_policy *`.  The machine check holds
+ * after every event; all homes of the marker come to the same, and so does the scenario once it was
+ * printed and parsed; the built-in policies that promise it have no verdict.
+ */
+COW_API int cow_compare_simulated(void *ctx, const cow_scenario *scenario,
+				  struct cow_difference *out);
+
+/**
+ * Finds a smaller scenario, without assertions, that differs in the same kind: no event of it can be
+ * left out alone.
+ * @param tests comparisons at most, then the best so far is taken (0: 20000)
+ * @return 0; -ENOENT: nothing differs; -EINVAL, -ENOMEM, or what @p compare returned
+ */
+COW_API int cow_shrink(const cow_scenario *scenario, cow_compare_fn *compare, void *ctx,
+		       uint64_t tests, const struct cow_allocator *allocator, cow_scenario **out);
+
+/** A copy of a scenario whose every assertion is what a run under @p policy came to: outcomes,
+ *  values, the verdict.  It speaks of that policy only.  @return 0, -EINVAL, -ENOMEM */
+COW_API int cow_observe(const cow_scenario *scenario, const struct cow_policy *policy,
+			const struct cow_allocator *allocator, cow_scenario **out);
 
 /** @} */
 

@@ -17,16 +17,10 @@ static bool access_allowed(const struct vma *vma, bool write)
 	return vma->flags & (write ? VMA_WRITE : VMA_READ);
 }
 
-static bool pte_allows(uint64_t pte, bool write)
-{
-	return (pte & PTE_PRESENT) && !(pte & PTE_PROTNONE) && (!write || (pte & PTE_WRITE));
-}
-
 /* The access itself, once the PTE allows it.  Returns what the page holds then. */
-static uint64_t access_page(cow_machine *m, const struct access *access, struct fault *at)
+static inline uint64_t access_page(cow_machine *m, const struct access *access,
+				   const struct fault *at, uint64_t *pte, uint32_t frame)
 {
-	uint64_t *pte = &at->leaf.ptes[at->slot];
-	uint32_t frame = pte_frame(*pte);
 	uint64_t *content = &frame_body(m, frame)->value;
 
 	if (access->write) {
@@ -51,12 +45,35 @@ static void access_compare(const struct access *access, struct cow_result *resul
 	}
 }
 
+/* Words an outcome that is an error; 0 for the others. */
+static int access_error(cow_machine *m, enum cow_outcome outcome, uint32_t mm, uint64_t page)
+{
+	unsigned long long addr = page << m->state.page_shift;
+
+	switch (outcome) {
+	case COW_OUT_SEGV:
+		return machine_fail(m, -EFAULT, "segv at 0x%llx", addr);
+	case COW_OUT_SIGBUS:
+		if (hugetlb_starved(m, mm, page))
+			note(m, COW_CHANGE_OOM, mm, page, 1, 0);
+		return machine_fail(m, -EFAULT, "sigbus at 0x%llx", addr);
+	case COW_OUT_BLOCKED:
+		return machine_fail(m, -EAGAIN, "userfaultfd write-protects 0x%llx", addr);
+	case COW_OUT_OOM:
+		note(m, COW_CHANGE_OOM, mm, page, 1, 0);
+		return machine_fail(m, -ENOMEM, "no frame left at 0x%llx", addr);
+	default:
+		return 0;
+	}
+}
+
 /* Accesses pages first to end-1; stops at the first error. */
 static int access_range(cow_machine *m, const struct access *access, uint64_t first, uint64_t end,
 			struct cow_result *result)
 {
 	struct fault at = { .mm = access->mm, .flags = access->write ? FAULT_WRITE : 0 };
 	uint64_t vma_end = 0, leaf_end = 0, hits = 0;
+	bool huge = false; /* a fault may find no PTE, and make more than one */
 
 	for (at.page = first; at.page < end; at.page++) {
 		if (at.page >= vma_end) {
@@ -66,35 +83,30 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 				break;
 			}
 			vma_end = vma_at(m, at.vma)->end;
+			huge = vma_at(m, at.vma)->flags & VMA_HUGEPAGE;
 		}
-		if (at.page >= leaf_end && leaf_of(m, at.mm, at.page, &at.leaf))
-			leaf_end = at.leaf.first + leaf_entries(m);
 		at.slot = leaf_slot(m, at.page);
-		if (at.page < leaf_end && pte_allows(at.leaf.ptes[at.slot], access->write)) {
+		if (at.page >= leaf_end && at_find(m, &at))
+			leaf_end = at.leaf.first + leaf_entries(m);
+		if (at.page < leaf_end && entry_allows(*at_entry(&at), access->write)) {
 			hits++;
 			result->outcome = COW_OUT_HIT;
 		} else {
-			enum cow_outcome outcome = fault_handle(m, &at, at.page < leaf_end);
+			enum cow_outcome outcome =
+				fault_handle(m, &at, at.page < leaf_end && !at.leaf.pmd && !huge);
 
 			result_add(result, outcome);
-			if (outcome == COW_OUT_OOM)
+			if (fault_failed(outcome))
 				break;
 			leaf_end = at.leaf.first + leaf_entries(m);
 		}
-		access_compare(access, result, access_page(m, access, &at));
+		access_compare(access, result,
+			       access_page(m, access, &at, at_entry(&at), at_frame(m, &at)));
 		result->done++;
 	}
 	result->counts[COW_OUT_HIT] += hits;
 	machine_count(m, COW_COUNT_HITS, hits);
-	if (result->outcome == COW_OUT_SEGV)
-		return machine_fail(m, -EFAULT, "segv at 0x%llx",
-				    (unsigned long long)(at.page << m->state.page_shift));
-	if (result->outcome == COW_OUT_OOM) {
-		note(m, COW_CHANGE_OOM, at.mm, at.page, 1, 0);
-		return machine_fail(m, -ENOMEM, "no frame left at 0x%llx",
-				    (unsigned long long)(at.page << m->state.page_shift));
-	}
-	return 0;
+	return access_error(m, result->outcome, at.mm, at.page);
 }
 
 static int access_call(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
@@ -132,13 +144,13 @@ static int access_many(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages,
 }
 
 /* True if a fault in a private VMA whose leaf table exists finds all it may need. */
-static bool fault_ready(const cow_machine *m)
+static bool fault_ready(const cow_machine *m, const struct vma *vma)
 {
 	return pool_spare(&m->pools[POOL_FRAME]) && pool_spare(&m->pools[POOL_BODY]) &&
 	       m->state.frames_used < m->state.frames &&
-	       pool_spare(&m->pools[POOL_ANON]) &&
-	       pool_spare(&m->pools[POOL_AVC]) && m->state.marker != COW_MARKER_EXTRA &&
-	       !m->state.lru_batch;
+	       (vma->anon || (pool_spare(&m->pools[POOL_ANON]) &&
+			      pool_spare(&m->pools[POOL_AVC]))) &&
+	       m->state.marker != COW_MARKER_EXTRA && !m->state.lru_batch;
 }
 
 enum { LONG_WAY = 1 };
@@ -164,9 +176,12 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 	if (!at.vma || !leaf_of(m, at.mm, at.page, &at.leaf))
 		return LONG_WAY;
 	vma = vma_at(m, at.vma);
-	at.slot = leaf_slot(m, at.page);
-	hit = pte_allows(at.leaf.ptes[at.slot], access->write);
-	if (!access_allowed(vma, access->write) || (!hit && (vma->object || !fault_ready(m))))
+	at.slot = (uint32_t)(at.page - at.leaf.first);
+	hit = entry_allows(at.leaf.ptes[at.slot], access->write);
+	/* What only a long way can reserve for, or word: objects, huge pages, swap, userfaultfd. */
+	if (!access_allowed(vma, access->write) ||
+	    (!hit && (vma->object || (vma->flags & (VMA_HUGEPAGE | VMA_HUGETLB | VMA_UFFD_WP)) ||
+		      (at.leaf.ptes[at.slot] & PTE_SWAP) || !fault_ready(m, vma))))
 		return LONG_WAY;
 	if (m->observer_count) {
 		int error;
@@ -183,23 +198,23 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 	} else {
 		result->outcome = fault_handle(m, &at, true);
 	}
-	result->value = access_page(m, access, &at);
+	result->value = access_page(m, access, &at, &at.leaf.ptes[at.slot],
+				    pte_frame(at.leaf.ptes[at.slot]));
 	return op_end(m, &op, 0);
 }
 
-static int access_one(cow_machine *m, cow_mm mm, uint64_t addr, struct access access,
+static int access_one(cow_machine *m, cow_mm mm, uint64_t addr, struct access *access,
 		      uint64_t *value, enum cow_outcome *outcome)
 {
 	struct cow_result result;
 	int error;
 
 	result.value = 0; /* a tally is for ranges: clearing it would cost more than the access */
-	error = access_quick(m, mm, addr, &access, &result);
-
+	error = access_quick(m, mm, addr, access, &result);
 	if (error) {
 		result_clear(&result);
 		if (error == LONG_WAY)
-			error = access_call(m, mm, addr, 1, &access, &result);
+			error = access_call(m, mm, addr, 1, access, &result);
 	}
 	if (value)
 		*value = result.value;
@@ -223,11 +238,14 @@ int cow_write_range(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages, ui
 
 int cow_read(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t *value, enum cow_outcome *outcome)
 {
-	return access_one(m, mm, addr, (struct access){ 0 }, value, outcome);
+	struct access access = { 0 };
+
+	return access_one(m, mm, addr, &access, value, outcome);
 }
 
 int cow_write(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t value, enum cow_outcome *outcome)
 {
-	return access_one(m, mm, addr, (struct access){ .write = true, .value = value }, NULL,
-			  outcome);
+	struct access access = { .write = true, .value = value };
+
+	return access_one(m, mm, addr, &access, NULL, outcome);
 }

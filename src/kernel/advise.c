@@ -5,14 +5,9 @@
 #include "kernel/kernel.h"
 #include "machine/plant.h"
 
-static const bool modelled[COW_ADVICE_COUNT] = {
-#define X(id, name, is_modelled) [COW_ADV_##id] = is_modelled,
-	COW_ADVICES(X)
-#undef X
-};
-
 /* madvise_vma_behavior for advice that changes the VMA's flags.  Returns 0 or -EINVAL. */
-static int advise_flags(const struct vma *vma, enum cow_advice advice, uint32_t *flags)
+static int advise_flags(const cow_machine *m, const struct vma *vma, enum cow_advice advice,
+			uint32_t *flags)
 {
 	*flags = vma->flags;
 	switch (advice) {
@@ -23,12 +18,44 @@ static int advise_flags(const struct vma *vma, enum cow_advice advice, uint32_t 
 		*flags &= ~(uint32_t)VMA_DONTCOPY;
 		break;
 	case COW_ADV_WIPEONFORK:
-		if (vma->flags & VMA_SHARED)
+		/* of anonymous memory alone; hugetlb always has a file */
+		if (vma->object || (vma->flags & VMA_HUGETLB))
 			return -EINVAL;
 		*flags |= VMA_WIPEONFORK;
 		break;
 	case COW_ADV_KEEPONFORK:
 		*flags &= ~(uint32_t)VMA_WIPEONFORK;
+		break;
+	case COW_ADV_MERGEABLE:
+		/* vma_ksm_compatible: on others the advice is without effect. */
+		if (!(vma->flags & (VMA_SHARED | VMA_HUGETLB)))
+			*flags |= VMA_MERGEABLE;
+		break;
+	case COW_ADV_UNMERGEABLE:
+		*flags &= ~(uint32_t)VMA_MERGEABLE;
+		break;
+	case COW_ADV_HUGEPAGE:
+		if (!pmd_possible(m) || (vma->flags & VMA_HUGETLB))
+			return -EINVAL;
+		*flags = (*flags & ~(uint32_t)VMA_NOHUGEPAGE) | VMA_HUGEPAGE;
+		break;
+	case COW_ADV_NOHUGEPAGE:
+		*flags = (*flags & ~(uint32_t)VMA_HUGEPAGE) | VMA_NOHUGEPAGE;
+		break;
+	case COW_ADV_FREE:
+		/* madvise_free_single_vma: anonymous memory only */
+		if (vma->object || (vma->flags & VMA_HUGETLB))
+			return -EINVAL;
+		break;
+	case COW_ADV_COLLAPSE:
+		/* thp_vma_allowable_order; files are not collapsed here */
+		if (!pmd_possible(m) || vma->object || (vma->flags & (VMA_HUGETLB | VMA_NOHUGEPAGE)))
+			return -EINVAL;
+		break;
+	case COW_ADV_COLD:
+	case COW_ADV_PAGEOUT:
+		if (vma->flags & VMA_HUGETLB)
+			return -EINVAL; /* can_madv_lru_vma */
 		break;
 	default:
 		break;
@@ -38,19 +65,30 @@ static int advise_flags(const struct vma *vma, enum cow_advice advice, uint32_t 
 
 /* A VMA's part of the range.  *vma is the VMA that covers it then. */
 static int advise_vma(cow_machine *m, uint32_t *vma, uint64_t first, uint64_t end,
-		      enum cow_advice advice)
+		      enum cow_advice advice, struct cow_result *result)
 {
 	const struct vma *in = vma_at(m, *vma);
+	uint64_t low = first > in->start ? first : in->start;
+	uint64_t high = end < in->end ? end : in->end;
 	uint32_t flags;
-	int error = advise_flags(in, advice, &flags);
+	int error = advise_flags(m, in, advice, &flags);
 
+	if (!error && advice == COW_ADV_UNMERGEABLE && (in->flags & VMA_MERGEABLE))
+		error = unmerge_range(m, *vma, low, high);
+	if (!error && advice == COW_ADV_COLLAPSE)
+		error = collapse_range(m, *vma, low, high);
 	if (error)
 		return error;
 	if (advice == COW_ADV_DONTNEED && !PLANTED(17))
-		zap_range(m, *vma, first > in->start ? first : in->start,
-			  end < in->end ? end : in->end);
+		zap_range(m, *vma, low, high);
+	if (advice == COW_ADV_FREE)
+		free_range(m, *vma, low, high);
+	if (advice == COW_ADV_PAGEOUT)
+		pageout_range(m, *vma, low, high, result);
 	if (flags != in->flags) {
 		*vma = vma_cut(m, *vma, first, end);
+		if (advice == COW_ADV_HUGEPAGE)
+			vma_at(m, *vma)->order = 0;
 		vma_at(m, *vma)->flags = flags;
 		*vma = vma_merge(m, *vma);
 	}
@@ -58,7 +96,7 @@ static int advise_vma(cow_machine *m, uint32_t *vma, uint64_t first, uint64_t en
 }
 
 static int advise_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
-			enum cow_advice advice)
+			enum cow_advice advice, struct cow_result *result)
 {
 	uint64_t page = first;
 	bool hole = false;
@@ -70,8 +108,12 @@ static int advise_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t en
 		zap_drain(m, mm);
 	while (page < end && (vma = vma_find(m, mm, page)) && vma_at(m, vma)->start < end) {
 		hole |= vma_at(m, vma)->start > page;
-		if (advise_vma(m, &vma, page, end, advice))
-			return machine_fail(m, -EINVAL, "the advice does not fit the mapping");
+		int error = advise_vma(m, &vma, page, end, advice, result);
+
+		if (error)
+			return machine_fail(m, error, error == -EINVAL
+							      ? "the advice does not fit the mapping"
+							      : "the advice cannot be followed now");
 		page = vma_at(m, vma)->end;
 	}
 	if (hole || page < end)
@@ -87,20 +129,20 @@ static int populate(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, b
 
 	for (at.page = first; at.page < end; at.page++) {
 		enum cow_outcome outcome = COW_OUT_HIT;
-		uint64_t pte = 0;
 
 		at.vma = vma_covering(m, mm, at.page);
 		if (!at.vma)
 			return machine_fail(m, -ENOMEM, "the range has holes");
 		if (!(vma_at(m, at.vma)->flags & (write ? VMA_WRITE : VMA_READ)))
 			return machine_fail(m, -EINVAL, "the protection forbids populating");
-		if (leaf_of(m, mm, at.page, &at.leaf))
-			pte = at.leaf.ptes[leaf_slot(m, at.page)];
-		if (!pte || (write && !(pte & PTE_WRITE)))
+		if (!at_find(m, &at) || !entry_allows(*at_entry(&at), write))
 			outcome = fault_handle(m, &at, false);
 		result_add(result, outcome);
-		if (outcome == COW_OUT_OOM)
-			return machine_fail(m, -ENOMEM, "no frame left");
+		if (fault_failed(outcome))
+			return machine_fail(m, outcome == COW_OUT_OOM	     ? -ENOMEM
+					       : outcome == COW_OUT_BLOCKED ? -EAGAIN
+									    : -EFAULT,
+					    "populating came to %s", cow_outcome_name(outcome));
 		result->done++;
 	}
 	return 0;
@@ -124,12 +166,17 @@ int cow_madvise(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		error = machine_fail(m, -EINVAL, "unknown advice");
 	if (!error)
 		error = range_check(m, addr, pages, &first);
-	if (!error && !modelled[advice])
-		error = machine_fail(m, -ENOSYS, "this advice is not modelled yet");
+	if (!error && !populates && !hugetlb_aligned(m, mm, first, first + pages))
+		error = machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
 	if (!error)
 		error = vma_reserve(m, mm, first, first + pages, 2);
-	if (!error && populates)
-		error = fault_reserve(m, mm, first, first + pages, write, 1);
+	if (!error && (populates || advice == COW_ADV_UNMERGEABLE))
+		error = fault_reserve(m, mm, first, first + pages,
+				      write || advice == COW_ADV_UNMERGEABLE, 1);
+	if (!error && (advice == COW_ADV_PAGEOUT || advice == COW_ADV_FREE))
+		error = pageout_reserve(m, mm, first, first + pages);
+	if (!error && advice == COW_ADV_COLLAPSE)
+		error = collapse_reserve(m, mm, first, first + pages);
 	if (error)
 		return error;
 	op_set(m, &op, COW_OP_MADVISE, mm, addr, pages);
@@ -138,6 +185,6 @@ int cow_madvise(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 	if (error)
 		return error;
 	error = populates ? populate(m, mm, first, first + pages, write, result)
-			  : advise_range(m, mm, first, first + pages, advice);
+			  : advise_range(m, mm, first, first + pages, advice, result);
 	return op_end(m, &op, error);
 }

@@ -21,25 +21,32 @@ static inline unsigned saturate(uint32_t count, uint32_t most)
 	return count < most ? count : most;
 }
 
+/* What only pages of large folios and pages in the swap cache have. */
+struct cow_view view_special(const cow_machine *m, uint32_t frame, struct cow_view view);
+
 /* The view of a mapped frame, without the request. */
-static inline struct cow_view view_frame(const struct frame *frame)
+static inline struct cow_view view_frame(const cow_machine *m, uint32_t index)
 {
+	const struct frame *frame = frame_at(m, index);
 	struct cow_view view = {
-		.refcount = saturate(frame->refcount, 16383),
+		.refcount = saturate(frame->refcount, 8191),
 		.mapcount = saturate(frame->mapcount, 4095),
+		.mapped_most = saturate(frame->mapcount, 3),
 		.anon = (frame->flags & FRAME_ANON) != 0,
+		.ksm = (frame->flags & FRAME_KSM) != 0,
 		.zero = (frame->flags & FRAME_ZERO) != 0,
 		.in_batch = (frame->flags & FRAME_BATCHED) != 0,
-		.maybe_pinned = frame_maybe_pinned(frame),
+		.maybe_pinned = frame->refcount >= PIN_BIAS,
 	};
 
-	return view;
+	return frame->flags & (FRAME_LARGE | FRAME_SWAPCACHE) ? view_special(m, index, view) : view;
 }
 
 static inline struct cow_view view_pte(struct cow_view view, uint64_t pte, bool marker)
 {
 	view.pte_write = (pte & PTE_WRITE) != 0;
 	view.pte_dirty = (pte & PTE_DIRTY) != 0;
+	view.uffd_wp = (pte & PTE_UFFD) != 0;
 	view.exclusive = marker;
 	return view;
 }
@@ -54,6 +61,16 @@ static inline struct cow_view view_vma(struct cow_view view, const struct mm *mm
 	return view;
 }
 
+/* pte_needs_soft_dirty_wp: the next write must be noticed.  A pinned page that clear_refs left writable
+ * is past that. */
+static inline bool soft_dirty_needed(const struct vma *vma, uint64_t entry)
+{
+	return (vma->flags & VMA_TRACKED) && !(entry & (PTE_SOFT | PTE_WRITE));
+}
+
+/* The view of what the PTE at leaf->ptes[slot], or the PMD leaf->pmd, maps in a VMA. */
+struct cow_view view_entry(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint32_t slot);
+
 static inline uint64_t view_word(struct cow_view view)
 {
 	uint64_t word;
@@ -63,8 +80,10 @@ static inline uint64_t view_word(struct cow_view view)
 	return word;
 }
 
-/* Fills the truth bits, if the policy wants them. */
-struct cow_view view_truth(cow_machine *m, struct question question, struct cow_view view);
+/* Fills the truth bits, if the policy wants them.  `frame`: of a page that is not mapped yet; 0: what the
+ * entry maps. */
+struct cow_view view_truth(cow_machine *m, struct question question, uint32_t frame,
+			   struct cow_view view);
 /* Tells observers of a decision over a run of pages. */
 void decision_tell(cow_machine *m, struct question question, struct cow_view view,
 		   const struct cow_rule *rule, uint64_t pages, const uint64_t *entries);
@@ -83,19 +102,26 @@ static inline const struct cow_rule *answer(cow_machine *m, enum cow_decision_id
 	return memo->rule;
 }
 
-/* Asks about one page. */
-static inline const struct cow_rule *ask(cow_machine *m, struct question question,
-					 struct cow_view view)
+/* Asks about one page, which is in `frame` if it is not mapped yet. */
+static inline const struct cow_rule *ask_frame(cow_machine *m, struct question question,
+					       uint32_t frame, struct cow_view view)
 {
 	const struct cow_rule *rule;
 
 	if (m->policy->flags & COW_POLICY_NEEDS_TRUTH)
-		view = view_truth(m, question, view);
+		view = view_truth(m, question, frame, view);
 	rule = answer(m, question.id, view);
 	machine_count(m, COW_COUNT_PAGE_LOCKS, rule->locks);
 	if (m->decision_observers)
 		decision_tell(m, question, view, rule, 1, question.pte);
 	return rule;
+}
+
+/* Asks about one page that is mapped. */
+static inline const struct cow_rule *ask(cow_machine *m, struct question question,
+					 struct cow_view view)
+{
+	return ask_frame(m, question, 0, view);
 }
 
 #endif

@@ -16,19 +16,27 @@ struct gup {
 	struct fault at;
 };
 
-static struct cow_view gup_view(cow_machine *m, const struct gup *gup, bool fast, bool force)
+/* What is known when there is a VMA and no page yet. */
+static struct cow_view gup_vma_view(cow_machine *m, const struct gup *gup)
 {
-	uint64_t pte = gup->at.leaf.table ? gup->at.leaf.ptes[gup->at.slot] : 0;
-	const struct frame *frame = frame_at(m, pte_frame(pte));
 	struct cow_view view = { 0 };
 
-	if (pte) {
-		view = view_frame(frame);
-		view = view_pte(view, pte, frame->flags & FRAME_ANON &&
-						marker_get(m, &gup->at.leaf, gup->at.slot, frame));
+	view = view_vma(view, mm_at(m, gup->mm), vma_at(m, gup->at.vma));
+	view.req_write = (gup->flags & COW_GUP_WRITE) != 0;
+	view.req_pin = (gup->flags & COW_GUP_PIN) != 0;
+	view.req_longterm = (gup->flags & COW_GUP_LONGTERM) != 0;
+	view.req_cow_broken = gup->cow_broken;
+	return view;
+}
+
+static struct cow_view gup_view(cow_machine *m, const struct gup *gup, bool fast, bool force)
+{
+	struct cow_view view = view_entry(m, gup->at.vma, &gup->at.leaf, gup->at.slot);
+
+	if (fast) {
+		view.mm_has_pinned = view.vma_write = view.vma_cow = view.vma_had_write_ref = 0;
+		view.soft_dirty = 0;
 	}
-	if (!fast)
-		view = view_vma(view, mm_at(m, gup->mm), vma_at(m, gup->at.vma));
 	view.req_write = force || (gup->flags & COW_GUP_WRITE);
 	view.req_pin = (gup->flags & COW_GUP_PIN) != 0;
 	view.req_longterm = (gup->flags & COW_GUP_LONGTERM) != 0;
@@ -37,34 +45,34 @@ static struct cow_view gup_view(cow_machine *m, const struct gup *gup, bool fast
 	return view;
 }
 
-static uint64_t gup_pte(cow_machine *m, struct gup *gup)
+/* The entry that can be followed; 0: a fault is needed first.  A NUMA hint is one too. */
+static uint64_t gup_entry(cow_machine *m, struct gup *gup)
 {
-	gup->at.slot = leaf_slot(m, gup->at.page);
-	if (!leaf_of(m, gup->mm, gup->at.page, &gup->at.leaf)) {
-		gup->at.leaf.table = 0;
+	uint64_t entry = at_find(m, &gup->at) ? *at_entry(&gup->at) : 0;
+
+	if (!(entry & PTE_PRESENT) ||
+	    ((entry & PTE_PROTNONE) && (vma_at(m, gup->at.vma)->flags & VMA_READ)))
 		return 0;
-	}
-	return gup->at.leaf.ptes[gup->at.slot];
+	return entry;
 }
 
 static struct question gup_question(const struct gup *gup, enum cow_decision_id id)
 {
-	return (struct question){ id, gup->mm, gup->at.page, &gup->at.leaf.ptes[gup->at.slot] };
+	return (struct question){ id, gup->mm, gup->at.page, at_entry(&gup->at) };
 }
 
 /* gup_pte_range: knows the PTE and the page, nothing else.  True: the page may be taken. */
 static bool gup_fast(cow_machine *m, struct gup *gup)
 {
-	uint64_t pte = gup_pte(m, gup);
+	uint64_t entry = gup_entry(m, gup);
 
-	if (!(pte & PTE_PRESENT) || (pte & PTE_PROTNONE) ||
-	    ((gup->flags & COW_GUP_WRITE) && !(pte & PTE_WRITE)))
+	if (!entry_allows(entry, gup->flags & COW_GUP_WRITE))
 		return false;
 	return ask(m, gup_question(gup, COW_DECIDE_GUP), gup_view(m, gup, true, false))
 		       ->action == COW_ACT_TAKE;
 }
 
-/* faultin_page; returns COW_OUT_OOM, or the outcome, the gravest so far being kept. */
+/* faultin_page; returns an error, or the outcome, the gravest so far being kept. */
 static enum cow_outcome gup_fault(cow_machine *m, struct gup *gup, unsigned flags,
 				  enum cow_outcome before)
 {
@@ -72,9 +80,10 @@ static enum cow_outcome gup_fault(cow_machine *m, struct gup *gup, unsigned flag
 
 	gup->at.flags = flags;
 	outcome = fault_handle(m, &gup->at, false);
-	if (gup->at.wp && (flags & FAULT_WRITE) && !PLANTED(16))
+	if (gup->at.wp && (flags & FAULT_WRITE) && !PLANTED(16) &&
+	    !(vma_at(m, gup->at.vma)->flags & VMA_WRITE))
 		gup->cow_broken = true;
-	if (outcome == COW_OUT_OOM || before == COW_OUT_HIT)
+	if (fault_failed(outcome) || before == COW_OUT_HIT)
 		return outcome;
 	/* What a reference came to is the copy, if one was made; else what happened first. */
 	return outcome == COW_OUT_COPY || outcome == COW_OUT_UNSHARE ? outcome : before;
@@ -89,23 +98,24 @@ static enum cow_outcome gup_page(cow_machine *m, struct gup *gup)
 	gup->cow_broken = false;
 	if ((gup->flags & COW_GUP_FAST) && gup_fast(m, gup))
 		return outcome;
-	for (int round = 0; round < ROUNDS && outcome != COW_OUT_OOM; round++) {
-		uint64_t pte = gup_pte(m, gup);
-		struct cow_view view = gup_view(m, gup, false, false);
+	for (int round = 0; round < ROUNDS && !fault_failed(outcome); round++) {
+		uint64_t entry = gup_entry(m, gup);
 
-		if (write && !(pte & PTE_WRITE)) {
+		if (write && !(entry & PTE_WRITE)) {
 			outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
 			continue;
 		}
-		if (!pte) {
+		if (!entry) {
 			/* v5.8: should_force_cow_break looks at the VMA alone, so it is asked before
 			 * there is a page. */
-			bool force = m->policy->decide[COW_DECIDE_GUP](view)->action == COW_ACT_BREAK;
+			bool force = m->policy->decide[COW_DECIDE_GUP](gup_vma_view(m, gup))->action ==
+				     COW_ACT_BREAK;
 
 			outcome = gup_fault(m, gup, force ? FAULT_WRITE : 0, outcome);
 			continue;
 		}
-		switch (ask(m, gup_question(gup, COW_DECIDE_GUP), view)->action) {
+		switch (ask(m, gup_question(gup, COW_DECIDE_GUP), gup_view(m, gup, false, false))
+				->action) {
 		case COW_ACT_BREAK:
 			outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
 			break;
@@ -118,7 +128,7 @@ static enum cow_outcome gup_page(cow_machine *m, struct gup *gup)
 			return outcome;
 		}
 	}
-	return outcome == COW_OUT_OOM ? outcome : COW_OUT_SEGV;
+	return fault_failed(outcome) ? outcome : COW_OUT_SEGV;
 }
 
 /* check_vma_flags */
@@ -133,40 +143,50 @@ static bool gup_allowed(cow_machine *m, struct gup *gup)
 static bool grab(cow_machine *m, uint32_t index, unsigned flags, uint32_t times)
 {
 	struct frame *frame = frame_at(m, index);
-	uint64_t more = flags & COW_GUP_PIN ? (uint64_t)times * (PLANTED(13) ? 1 : PIN_BIAS) : times;
+	bool large = frame->flags & FRAME_LARGE;
+	uint32_t *refcount = large ? &folio_at(m, frame->owner)->refcount : &frame->refcount;
+	uint64_t more = (flags & COW_GUP_PIN) && !large
+				? (uint64_t)times * (PLANTED(13) ? 1 : PIN_BIAS)
+				: times;
 
 	if ((flags & COW_GUP_PIN) && (frame->flags & FRAME_ZERO) && !PLANTED(14))
 		return true; /* the zero page needs no pin */
-	if (frame->refcount + more > REFCOUNT_LIMIT)
+	if (*refcount + more > REFCOUNT_LIMIT)
 		return false;
-	frame->refcount += (uint32_t)more;
+	*refcount += (uint32_t)more;
+	if (large && (flags & COW_GUP_PIN))
+		folio_at(m, frame->owner)->pincount += times;
 	machine_count(m, COW_COUNT_ATOMICS, times);
 	return true;
 }
 
 static void ungrab(cow_machine *m, uint32_t index, unsigned flags, uint32_t times)
 {
-	if ((flags & COW_GUP_PIN) && (frame_at(m, index)->flags & FRAME_ZERO))
+	const struct frame *frame = frame_at(m, index);
+	bool pin = flags & COW_GUP_PIN;
+
+	if (pin && (frame->flags & FRAME_ZERO))
 		return;
 	machine_count(m, COW_COUNT_ATOMICS, times - 1);
-	frame_put(m, index, flags & COW_GUP_PIN ? times * PIN_BIAS : times);
+	if (pin && (frame->flags & FRAME_LARGE)) {
+		folio_at(m, frame->owner)->pincount -= times;
+		pin = false;
+	}
+	frame_put(m, index, pin ? times * PIN_BIAS : times);
 }
 
 static void ref_tell(cow_machine *m, enum cow_change_kind kind, uint32_t slot, uint32_t mm,
 		     uint64_t addr, uint64_t page, uint32_t frame, uint64_t value)
 {
 	const struct ref *ref = ref_at(m, slot);
-	const struct frame *held = frame_at(m, frame);
 
 	if (m->observer_count)
 		change_tell(m, &(struct cow_change){
 				       .kind = kind, .mm = mm, .process = ref->process,
 				       .addr = addr, .pages = 1, .frame = frame, .value = value,
 				       .from = page, .ref = slot, .flags = ref->flags,
-				       .object = held->flags & FRAME_SHARED
-							 ? object_at(m, held->owner)->number
-							 : 0,
-				       .index = frame_body(m, frame)->index,
+				       .object = frame_object(m, frame),
+				       .index = page_index(m, frame),
 				       .times = ref->times });
 }
 
@@ -192,6 +212,11 @@ static void ref_drop(cow_machine *m, uint32_t slot, uint64_t pages)
 	pool_give(&m->pools[POOL_REF], slot);
 }
 
+static int gup_errno(enum cow_outcome outcome)
+{
+	return outcome == COW_OUT_OOM ? -ENOMEM : outcome == COW_OUT_BLOCKED ? -EAGAIN : -EFAULT;
+}
+
 static int gup_range(cow_machine *m, struct gup *gup, uint64_t first, uint64_t pages,
 		     uint32_t slot, struct cow_result *result)
 {
@@ -206,17 +231,16 @@ static int gup_range(cow_machine *m, struct gup *gup, uint64_t first, uint64_t p
 			return machine_fail(m, -EFAULT, "no reference is possible at 0x%llx",
 					    (unsigned long long)(gup->at.page << m->state.page_shift));
 		outcome = gup_page(m, gup);
-		if (outcome == COW_OUT_OOM || outcome == COW_OUT_SEGV) {
+		if (fault_failed(outcome) || outcome == COW_OUT_SEGV) {
 			result->outcome = outcome;
-			return machine_fail(m, outcome == COW_OUT_OOM ? -ENOMEM : -EFAULT,
-					    "no reference could be taken at 0x%llx",
+			return machine_fail(m, gup_errno(outcome), "no reference could be taken at 0x%llx",
 					    (unsigned long long)(gup->at.page << m->state.page_shift));
 		}
-		frame = pte_frame(gup->at.leaf.ptes[gup->at.slot]);
+		frame = at_frame(m, &gup->at);
 		if (!grab(m, frame, gup->flags, ref->times))
 			return machine_fail(m, -ENOMEM, "the reference count would overflow");
 		if (gup->flags & COW_GUP_WRITE) {
-			gup->at.leaf.ptes[gup->at.slot] |= PTE_DIRTY;
+			*at_entry(&gup->at) |= PTE_DIRTY;
 			vma_at(m, gup->at.vma)->flags |= VMA_HAD_WRITE_REF;
 		}
 		if ((gup->flags & COW_GUP_PIN) && frame)
@@ -365,6 +389,7 @@ int cow_ref_poke(cow_machine *m, cow_ref handle, uint64_t value)
 		uint32_t frame = link_at(m, at)->frame;
 
 		frame_body(m, frame)->value = value;
+		frame_at(m, frame)->flags &= ~(uint32_t)FRAME_LAZYFREE; /* folio_mark_dirty */
 		ref_tell(m, COW_CHANGE_POKE, slot, 0, 0, page, frame, value);
 	}
 	return op_end(m, &op, 0);
@@ -391,20 +416,34 @@ static enum cow_outcome force_page(cow_machine *m, struct gup *gup)
 {
 	enum cow_outcome outcome = COW_OUT_HIT;
 
-	for (int round = 0; round < ROUNDS && outcome != COW_OUT_OOM; round++) {
-		uint64_t pte = gup_pte(m, gup);
+	for (int round = 0; round < ROUNDS && !fault_failed(outcome); round++) {
+		uint64_t entry = gup_entry(m, gup);
 
-		if (pte & PTE_WRITE)
+		if (entry & PTE_WRITE)
 			return outcome;
 		/* A writable VMA is written through an ordinary fault, FOLL_FORCE or not. */
-		if (pte && !(pte & PTE_SPECIAL) &&
+		if (entry && !(entry & PTE_SPECIAL) &&
 		    !(vma_at(m, gup->at.vma)->flags & VMA_WRITE) &&
 		    ask(m, gup_question(gup, COW_DECIDE_FORCE), gup_view(m, gup, false, true))
 				    ->action == COW_ACT_TAKE)
 			return outcome;
 		outcome = gup_fault(m, gup, FAULT_WRITE, outcome);
 	}
-	return outcome == COW_OUT_OOM ? outcome : COW_OUT_SEGV;
+	return fault_failed(outcome) ? outcome : COW_OUT_SEGV;
+}
+
+/* v6.1+: check_vma_flags refuses hugetlb before any fault, so the policy is asked without a page. */
+static bool force_refused(cow_machine *m, const struct gup *gup)
+{
+	const struct vma *vma = vma_at(m, gup->at.vma);
+	struct cow_view view;
+
+	if (!(vma->flags & VMA_HUGETLB) || (vma->flags & VMA_WRITE))
+		return false;
+	view = gup_vma_view(m, gup);
+	view.hugetlb = true;
+	view.order = pmd_order(m);
+	return m->policy->decide[COW_DECIDE_FORCE](view)->action == COW_ACT_REFUSE;
 }
 
 int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value,
@@ -431,7 +470,8 @@ int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value
 	gup.at.vma = vma_covering(m, gup.mm, page);
 	vma = gup.at.vma ? vma_at(m, gup.at.vma) : NULL;
 	/* check_vma_flags: FOLL_FORCE overrides a missing VM_WRITE of private mappings alone. */
-	if (!vma || (!(vma->flags & VMA_WRITE) && (vma->flags & VMA_SHARED)))
+	if (!vma || (!(vma->flags & VMA_WRITE) && (vma->flags & VMA_SHARED)) ||
+	    force_refused(m, &gup))
 		return machine_fail(m, -EFAULT, "no forced write is possible at 0x%llx",
 				    (unsigned long long)addr);
 	op_set(m, &op, COW_OP_FORCE_WRITE, gup.mm, addr, 1);
@@ -442,13 +482,15 @@ int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value
 	came_to = force_page(m, &gup);
 	if (outcome)
 		*outcome = came_to;
-	if (came_to == COW_OUT_OOM)
-		return op_end(m, &op, machine_fail(m, -ENOMEM, "no frame left at 0x%llx",
-						   (unsigned long long)addr));
+	if (fault_failed(came_to))
+		return op_end(m, &op, machine_fail(m, gup_errno(came_to), "no forced write at 0x%llx: %s",
+						   (unsigned long long)addr,
+						   cow_outcome_name(came_to)));
 	if (came_to == COW_OUT_SEGV)
 		return op_end(m, &op, machine_fail(m, -EFAULT, "the policy never lets it through"));
-	frame = pte_frame(gup.at.leaf.ptes[gup.at.slot]);
+	frame = at_frame(m, &gup.at);
 	frame_body(m, frame)->value = value;
+	frame_at(m, frame)->flags &= ~(uint32_t)FRAME_LAZYFREE; /* folio_mark_dirty */
 	note_page(m, COW_CHANGE_WRITE, gup.at.vma, page, frame, value, 0);
 	return op_end(m, &op, 0);
 }

@@ -6,13 +6,16 @@
  * may need, let the observers veto, and only then change the machine, which cannot fail any more.
  * Running out of simulated frames is an outcome, not a failure.
  *
- * Reading order: ask.h, fault.c, access.c, fork.c, gup.c, zap.c, map.c, protect.c, advise.c.
+ * Reading order: ask.h, fault.c, access.c, fork.c, copy.c, gup.c, zap.c, map.c, protect.c, advise.c; then
+ * what else maps pages or takes them away: file.c, swap.c, thp.c, hugetlb.c, wp.c, migrate.c, ksm.c.
  */
 #ifndef COWLAB_KERNEL_KERNEL_H
 #define COWLAB_KERNEL_KERNEL_H
 
-#include "machine/anon.h"
 #include "machine/object.h"
+#include "machine/pmd.h"
+#include "machine/rmap.h"
+#include "machine/swap.h"
 
 #include <errno.h>
 
@@ -34,7 +37,6 @@ int range_check(cow_machine *m, uint64_t addr, uint64_t pages, uint64_t *first);
 
 int op_veto(cow_machine *m, const struct cow_op *op);
 void op_tell(cow_machine *m, struct cow_op *op, int result);
-void change_tell(cow_machine *m, const struct cow_change *change);
 
 static inline int op_begin(cow_machine *m, const struct cow_op *op)
 {
@@ -74,20 +76,32 @@ static inline void note(cow_machine *m, enum cow_change_kind kind, uint32_t mm, 
 						     .pages = pages, .from = from });
 }
 
-/* A page of a VMA, which may be of shared memory, has changed or was accessed. */
+/* The number of the object whose page the frame is; 0: of none. */
+static inline uint32_t frame_object(const cow_machine *m, uint32_t frame)
+{
+	return frame_at(m, frame)->flags & FRAME_SHARED
+		       ? object_at(m, page_object(m, frame))->number
+		       : 0;
+}
+
+/* A page of a VMA has changed or was accessed.  The object is that of `frame`; of a copy, that of the
+ * frame `from` that it was made of. */
 static inline void note_page(cow_machine *m, enum cow_change_kind kind, uint32_t vma,
 			     uint64_t page, uint32_t frame, uint64_t value, uint64_t from)
 {
-	const struct vma *in = vma_at(m, vma);
+	uint32_t of = kind == COW_CHANGE_COPY ? (uint32_t)from : frame;
+	const struct vma *in;
 
-	if (m->observer_count)
-		change_tell(m, &(struct cow_change){
-				       .kind = kind, .mm = in->mm,
-				       .process = mm_at(m, in->mm)->number, .frame = frame,
-				       .addr = page << m->state.page_shift, .pages = 1,
-				       .value = value, .from = from,
-				       .object = in->object ? object_at(m, in->object)->number : 0,
-				       .index = in->object ? vma_pgoff(in, page) : 0 });
+	if (!m->observer_count)
+		return;
+	in = vma_at(m, vma);
+	change_tell(m, &(struct cow_change){
+			       .kind = kind, .mm = in->mm,
+			       .process = mm_at(m, in->mm)->number, .frame = frame,
+			       .addr = page << m->state.page_shift, .pages = 1,
+			       .value = value, .from = from,
+			       .object = frame_object(m, of),
+			       .index = frame_object(m, of) ? page_index(m, of) : 0 });
 }
 
 /* Entries of a VMA are mapped, or are about to be unmapped. */
@@ -102,8 +116,25 @@ static inline void note_entries(cow_machine *m, enum cow_change_kind kind, uint3
 				       .process = mm_at(m, in->mm)->number,
 				       .addr = page << m->state.page_shift, .pages = pages,
 				       .entries = entries,
-				       .object = in->object ? object_at(m, in->object)->number : 0,
-				       .index = in->object ? vma_pgoff(in, page) : 0 });
+				       .object = in->flags & VMA_SHARED ? object_at(m, in->object)->number
+									: 0,
+				       .index = in->flags & VMA_SHARED ? vma_pgoff(in, page) : 0 });
+}
+
+/* The PMD of a VMA maps a folio now, or is about to map it no more. */
+static inline void note_pmd(cow_machine *m, enum cow_change_kind kind, uint32_t vma,
+			    uint64_t first, uint64_t pmd)
+{
+	if (m->observer_count && !(pmd & PTE_SPECIAL)) {
+		const struct vma *in = vma_at(m, vma);
+
+		change_tell(m, &(struct cow_change){ .kind = kind, .mm = in->mm,
+						     .process = mm_at(m, in->mm)->number,
+						     .frame = pte_frame(pmd),
+						     .addr = first << m->state.page_shift,
+						     .pages = pmd_pages(m),
+						     .object = frame_object(m, pte_frame(pmd)) });
+	}
 }
 
 /* ---- faults ---- */
@@ -119,18 +150,152 @@ struct fault {
 	uint64_t page;
 	unsigned flags;    /* enum fault_flags */
 	bool wp;           /* it went through the write-protection path (VM_FAULT_WRITE) */
-	struct leaf leaf;  /* the page's leaf table, made if need be */
+	struct leaf leaf;  /* the page's leaf table, made if need be; or the PMD that maps it */
 	uint32_t slot;
 	uint32_t old, new; /* frames, of a copy */
 	const struct cow_rule *rule;
 };
 
-/* handle_mm_fault for a page whose VMA is known and allows the access.  `walked`: leaf and slot are
- * known too.  Returns the outcome. */
+/* The entry that maps the page of a fault, and the frame that it maps. */
+static inline uint64_t *at_entry(const struct fault *at)
+{
+	return at->leaf.pmd ? at->leaf.pmd : &at->leaf.ptes[at->slot];
+}
+
+static inline uint32_t at_frame(const cow_machine *m, const struct fault *at)
+{
+	return at->leaf.pmd ? pmd_frame(m, *at->leaf.pmd, at->page)
+			    : pte_frame(at->leaf.ptes[at->slot]);
+}
+
+/* Finds the entry for a page, at->page of at->mm; false: there is neither a leaf table nor a PMD. */
+static inline bool at_find(cow_machine *m, struct fault *at)
+{
+	at->slot = leaf_slot(m, at->page);
+	return leaf_of(m, at->mm, at->page, &at->leaf) ||
+	       pmd_find(m, mm_at(m, at->mm)->root, at->page, &at->leaf);
+}
+
+/* True if a private mapping may have the page for its own in place, should the policy say so: a KSM page
+ * has to go through do_wp_page first, which makes an ordinary one of it. */
+static inline bool page_ownable(const cow_machine *m, uint32_t frame)
+{
+	return (frame_at(m, frame)->flags & (FRAME_ANON | FRAME_KSM)) == FRAME_ANON;
+}
+
+/* True if the CPU may do it; false: a fault. */
+static inline bool entry_allows(uint64_t entry, bool write)
+{
+	return (entry & PTE_PRESENT) && !(entry & PTE_PROTNONE) && (!write || (entry & PTE_WRITE));
+}
+
+/* handle_mm_fault for a page whose VMA is known and allows the access.  `walked`: at->leaf and at->slot
+ * are those of its leaf table.  Returns the outcome; if that is no error (fault_failed), at_entry()
+ * maps the page and allows the access. */
 enum cow_outcome fault_handle(cow_machine *m, struct fault *fault, bool walked);
 /* Reserves what faults on pages first to end-1 may need, `times` over.  Returns 0 or -ENOMEM. */
 int fault_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool write,
 		  unsigned times);
+
+static inline bool fault_failed(enum cow_outcome outcome)
+{
+	const unsigned failed = 1u << COW_OUT_OOM | 1u << COW_OUT_BLOCKED | 1u << COW_OUT_SIGBUS;
+
+	return failed >> outcome & 1;
+}
+
+/* do_wp_page for the present, read-only PTE of a fault; after uffd-wp has been looked at. */
+enum cow_outcome fault_wp(cow_machine *m, struct fault *fault);
+/* The flags of a PTE that maps a page of the VMA, as vm_page_prot has them: readable or not. */
+uint64_t entry_flags(const struct vma *vma);
+/* maybe_mkwrite(pte_mkdirty()): what a write fault adds to them. */
+uint64_t entry_written(const struct vma *vma);
+
+/* ---- file.c: what a fault does where nothing is mapped of a VMA with an object ---- */
+enum cow_outcome fault_file(cow_machine *m, struct fault *fault);
+
+/* ---- swap.c ---- */
+
+/* do_swap_page: the PTE of the fault is a swap entry. */
+enum cow_outcome fault_swap(cow_machine *m, struct fault *fault);
+/* madvise pageout and free for a VMA's part of a range.  Counts outcomes of pageout in *result. */
+void pageout_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end,
+		   struct cow_result *result);
+void free_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
+/* Reserves what they may need. */
+int pageout_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
+
+/* ---- thp.c, thp_whole.c, collapse.c ---- */
+
+/* Tells of a change to each page of a folio that a PMD, or PTEs, map from page `first` on.  `from`: the
+ * first frame that it was made of; 0: none. */
+void note_pages(cow_machine *m, enum cow_change_kind kind, uint32_t vma, uint64_t first,
+		const struct folio *folio, uint32_t from);
+
+/* do_huge_pmd_anonymous_page, alloc_anon_folio: a first touch of a VMA with huge pages, where no PTE
+ * is yet.  COW_OUT_NONE: take a base page. */
+enum cow_outcome huge_fault(cow_machine *m, struct fault *fault);
+/* A fault on the PMD fault->leaf.pmd of an anonymous VMA.  COW_OUT_NONE: it was split, fault->leaf is
+ * the leaf table, go on there. */
+enum cow_outcome huge_wp(cow_machine *m, struct fault *fault);
+/* copy_huge_pmd: the child maps what from->pmd maps, and what PMDs behind it map that look the same.
+ * Returns how many they are; 0: from->pmd was split, *from is the table. */
+uint32_t huge_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, struct leaf *from);
+/* Unmaps a whole PMD, of hugetlb too; the caller counts mm->pages and prunes. */
+void huge_zap(cow_machine *m, uint32_t vma, const struct leaf *leaf);
+/* mprotect of a whole PMD; the VMA has its new flags. */
+void huge_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf);
+/* mremap of a whole PMD to page `to`.  False: it cannot move whole. */
+bool huge_move(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t to);
+/* madvise collapse of whole huge pages in a range of a VMA.  Returns 0, -EINVAL, -ENOMEM, -EBUSY. */
+int collapse_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
+int collapse_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
+/* How many folios of which order first touches of a range may take. */
+uint64_t huge_wanted(const cow_machine *m, const struct vma *vma, uint64_t first, uint64_t end,
+		     uint32_t *order);
+
+/* ---- hugetlb.c ---- */
+
+/* hugetlb_fault: on any page of a VMA with VMA_HUGETLB. */
+enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault);
+/* Can a new mapping be had?  Returns 0, -EINVAL (not aligned), -ENOMEM (the pool is too small). */
+int hugetlb_room(cow_machine *m, uint64_t first, uint64_t pages);
+/* Takes the reservation for a new VMA, which has VMA_HUGETLB and its object: a private one becomes its
+ * owner (VMA_RESERVED), a shared one's belongs to the object. */
+void hugetlb_map(cow_machine *m, uint32_t vma);
+/* fork of a hugetlb PMD, mm->pages included.  False: the pool has no page for an early copy. */
+bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct leaf *from,
+		  struct cow_result *result);
+/* mprotect of a hugetlb PMD; the VMA has its new flags. */
+void hugetlb_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf);
+/* True if no hugetlb VMA of the mm has a huge page that lies on both sides of an end of the range. */
+bool hugetlb_aligned(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
+/* A VMA with VMA_RESERVED is about to go: gives back what it has not used of its reservation. */
+void hugetlb_unmap(cow_machine *m, uint32_t vma);
+/* The PMD of any hugetlb VMA is about to be zapped: what it was promised once it is promised again. */
+void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf);
+/* True if so many pages of the pool are neither in use nor promised. */
+bool hugetlb_spare(const cow_machine *m, uint64_t pages);
+/* Takes a page of the pool, `reserved` or spare, into the page cache.  Returns its folio, or 0. */
+uint32_t hugetlb_page(cow_machine *m, uint32_t object, uint64_t index, bool reserved);
+/* True if SIGBUS at a page is for want of a page of the pool. */
+bool hugetlb_starved(const cow_machine *m, uint32_t mm, uint64_t page);
+
+/* ---- wp.c ---- */
+
+/* True if the write has to wait for userfaultfd. */
+static inline bool uffd_blocks(uint64_t entry, unsigned flags)
+{
+	return (entry & PTE_UFFD) && (flags & FAULT_WRITE);
+}
+/* A NUMA hint fault: the entry is protnone although its VMA can be read.  Makes it present again. */
+void numa_fault(cow_machine *m, struct fault *fault);
+
+/* ---- ksm.c ---- */
+
+/* madvise unmergeable: every KSM page of a VMA's part becomes an ordinary one.  Needs what write faults
+ * need.  Returns 0, or -ENOMEM: no simulated frame is left. */
+int unmerge_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
 
 /* Sets up a frame just taken as an anonymous page of a VMA. */
 void frame_make_anon(cow_machine *m, uint32_t frame, uint32_t vma, uint64_t page);

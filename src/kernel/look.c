@@ -37,34 +37,81 @@ int cow_ref_at(const cow_machine *m, size_t index, cow_ref *out)
 	return -ENOENT;
 }
 
-static void look_frame(const cow_machine *m, const struct leaf *leaf, uint32_t slot,
+static bool look_marker(const cow_machine *m, const struct leaf *leaf, uint32_t slot)
+{
+	if (leaf->pmd)
+		return pmd_marker_get(m, *leaf->pmd);
+	switch (m->state.marker) {
+	case COW_MARKER_NONE:
+		return false;
+	case COW_MARKER_FRAME:
+		if (leaf->ptes[slot] & PTE_PRESENT)
+			return frame_at(m, pte_frame(leaf->ptes[slot]))->flags & FRAME_EXCLUSIVE;
+		/* fallthrough */
+	case COW_MARKER_PTE:
+		return leaf->ptes[slot] & PTE_MARKER;
+	default:
+		return side_marker_look(m, leaf, slot);
+	}
+}
+
+/* What the entry and the frame say; the frame 0 of an entry that maps none has nothing to say. */
+static void look_frame(const cow_machine *m, uint32_t index, struct cow_page *out)
+{
+	const struct frame *frame = frame_at(m, index);
+
+	out->anon = (frame->flags & FRAME_ANON) != 0;
+	out->ksm |= (frame->flags & FRAME_KSM) != 0;
+	out->in_batch = (frame->flags & FRAME_BATCHED) != 0;
+	out->swapcache = frame_cached(m, index);
+	out->writeback = (frame->flags & FRAME_WRITEBACK) != 0;
+	out->lazyfree = (frame->flags & FRAME_LAZYFREE) != 0;
+	out->order = frame_large(m, index) ? folio_of(m, index)->order : 0;
+	out->refcount = page_refcount(m, index);
+	out->mapcount = page_mapcount(m, index);
+	out->folio_mapcount = page_folio_mapcount(m, index);
+	out->pincount = frame_large(m, index) ? folio_of(m, index)->pincount
+					      : frame_pincount(m, index);
+	out->value = frame_body(m, index)->value;
+	if (out->swapcache)
+		out->slot = frame_slot(m, index);
+}
+
+static void look_entry(const cow_machine *m, const struct leaf *leaf, uint64_t page,
 		       struct cow_page *out)
 {
-	uint64_t pte = leaf->ptes[slot];
-	const struct frame *frame = frame_at(m, pte_frame(pte));
+	uint32_t slot = leaf_slot(m, page);
+	uint64_t entry = leaf->pmd ? *leaf->pmd : leaf->ptes[slot];
 
-	out->present = true;
-	out->zero = (pte & PTE_SPECIAL) != 0;
-	out->writable = (pte & PTE_WRITE) != 0;
-	out->dirty = (pte & PTE_DIRTY) != 0;
-	out->frame = pte_frame(pte);
-	out->anon = (frame->flags & FRAME_ANON) != 0;
-	out->in_batch = (frame->flags & FRAME_BATCHED) != 0;
-	out->refcount = frame->refcount;
-	out->mapcount = frame->mapcount;
-	out->pincount = frame_pincount(m, out->frame);
-	out->value = frame_body(m, out->frame)->value;
-	if (m->state.marker == COW_MARKER_FRAME)
-		out->exclusive = (frame->flags & FRAME_EXCLUSIVE) != 0;
-	else if (m->state.marker == COW_MARKER_PTE)
-		out->exclusive = (pte & PTE_MARKER) != 0;
-	else if (m->state.marker != COW_MARKER_NONE)
-		out->exclusive = side_marker_look(m, leaf, slot);
+	out->uffd_wp = (entry & PTE_UFFD) != 0;
+	out->soft_dirty = (entry & PTE_SOFT) != 0;
+	out->exclusive = look_marker(m, leaf, slot);
+	if (entry & PTE_SWAP) {
+		const struct slot *swap = slot_at(m, pte_frame(entry));
+
+		out->swapped = true;
+		if (swap->frame)
+			look_frame(m, swap->frame, out);
+		out->frame = swap->frame;
+		out->slot = pte_frame(entry);
+		out->value = swap->frame ? out->value : swap->value;
+	} else {
+		out->present = true;
+		out->huge = leaf->pmd != NULL;
+		out->zero = (entry & PTE_SPECIAL) != 0;
+		out->ksm = out->zero && (entry & PTE_DIRTY);
+		out->writable = (entry & PTE_WRITE) != 0;
+		out->dirty = (entry & PTE_DIRTY) != 0;
+		out->frame = leaf->pmd ? pmd_frame(m, entry, page) : pte_frame(entry);
+		look_frame(m, out->frame, out);
+	}
+	out->swapcount = out->slot ? slot_at(m, out->slot)->count : 0;
 }
 
 int cow_page_look(const cow_machine *m, cow_mm handle, uint64_t addr, struct cow_page *out)
 {
 	uint64_t page = addr >> m->state.page_shift;
+	uint64_t at = page;
 	const struct vma *vma;
 	struct leaf leaf;
 	uint32_t number, index;
@@ -85,39 +132,41 @@ int cow_page_look(const cow_machine *m, cow_mm handle, uint64_t addr, struct cow
 					    : COW_PROT_NONE;
 	out->vma_start = vma->start << m->state.page_shift;
 	out->vma_end = vma->end << m->state.page_shift;
-	if (leaf_find(m, mm_at(m, handle.index)->root, page, &leaf) &&
-	    leaf.ptes[leaf_slot(m, page)])
-		look_frame(m, &leaf, leaf_slot(m, page), out);
+	if (leaf_next(m, mm_at(m, handle.index)->root, &at, page + 1, &leaf) &&
+	    (leaf.pmd || leaf.ptes[leaf_slot(m, page)]))
+		look_entry(m, &leaf, page, out);
 	return 0;
 }
 
-/* rmap_walk_anon */
+struct visitor {
+	cow_rmap_fn *visit;
+	void *ctx;
+	uint32_t frame;
+	int stop;
+};
+
+static bool visit_mapping(cow_machine *m, const struct mapping *mapping, void *ctx)
+{
+	struct visitor *visitor = ctx;
+	uint32_t mm = vma_at(m, mapping->vma)->mm;
+	uint64_t page = mapping->page;
+
+	if (mapping->leaf.pmd)
+		page += visitor->frame - pte_frame(*mapping->leaf.pmd);
+	visitor->stop = visitor->visit(visitor->ctx, (cow_mm){ m->identity, mm, mm_at(m, mm)->number },
+				       page << m->state.page_shift);
+	return !visitor->stop;
+}
+
 int cow_rmap_walk(const cow_machine *m, uint32_t frame, cow_rmap_fn *visit, void *ctx)
 {
-	uint64_t index;
-	uint32_t anon;
+	struct visitor visitor = { visit, ctx, frame, 0 };
 
-	if (!visit || frame >= m->pools[POOL_FRAME].used || !(frame_at(m, frame)->flags & FRAME_ANON))
+	if (!visit || frame >= m->pools[POOL_FRAME].used ||
+	    !(frame_at(m, frame)->flags & (FRAME_ANON | FRAME_SHARED)))
 		return -EINVAL;
-	anon = frame_at(m, frame)->owner;
-	index = frame_body(m, frame)->index;
-	for (uint32_t at = anon ? anon_at(m, anon)->chain : 0; at; at = avc_at(m, at)->next_of_anon) {
-		const struct vma *vma = vma_at(m, avc_at(m, at)->vma);
-		uint64_t page = vma->start + (index - vma->pgoff);
-		struct leaf leaf;
-		int stop;
-
-		if (index < vma->pgoff || page >= vma->end ||
-		    !leaf_find(m, mm_at(m, vma->mm)->root, page, &leaf) ||
-		    !(leaf.ptes[leaf_slot(m, page)] & PTE_PRESENT) ||
-		    pte_frame(leaf.ptes[leaf_slot(m, page)]) != frame)
-			continue;
-		stop = visit(ctx, (cow_mm){ m->identity, vma->mm, mm_at(m, vma->mm)->number },
-			     page << m->state.page_shift);
-		if (stop)
-			return stop;
-	}
-	return 0;
+	rmap_walk((cow_machine *)m, frame, visit_mapping, &visitor); /* the visitor changes nothing */
+	return visitor.stop;
 }
 
 int cow_drain_lru(cow_machine *m)

@@ -40,12 +40,20 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 	struct vma *vma;
 	uint64_t first;
 	uint32_t mm, index;
+	uint32_t order = flags >> 8;
 	int error = mm_resolve(m, handle, &mm);
 
 	if (!error)
 		error = range_check(m, addr, pages, &first);
-	if (!error && ((unsigned)prot > COW_PROT_RW || (flags & ~(unsigned)COW_MAP_SHARED)))
+	if (!error && ((unsigned)prot > COW_PROT_RW ||
+		       (flags & 255u & ~(unsigned)(COW_MAP_SHARED | COW_MAP_THP | COW_MAP_HUGETLB))))
 		error = machine_fail(m, -EINVAL, "unknown protection or flag");
+	if (!error && (flags & (COW_MAP_THP | COW_MAP_HUGETLB)) && !pmd_possible(m))
+		error = machine_fail(m, -EINVAL, "this geometry has no huge pages");
+	if (!error && ((flags & COW_MAP_THP ? (flags & (COW_MAP_SHARED | COW_MAP_HUGETLB)) ||
+						      order == 1 || order > pmd_order(m)
+					    : order != 0)))
+		error = machine_fail(m, -EINVAL, "these flags do not go together");
 	if (!error && occupied(m, mm, first, first + pages))
 		error = machine_fail(m, -EEXIST, "something is mapped at 0x%llx already",
 				     (unsigned long long)addr);
@@ -53,6 +61,10 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 		error = machine_reserve(m, POOL_OBJECT, 1);
 	if (!error)
 		error = vma_reserve(m, mm, first, first + pages, 1);
+	if (error)
+		return error;
+	if (flags & COW_MAP_HUGETLB)
+		error = hugetlb_room(m, first, pages);
 	if (error)
 		return error;
 	op_set(m, &op, COW_OP_MMAP, mm, addr, pages);
@@ -69,11 +81,20 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 	vma->flags = vma_prot_flags(prot);
 	if (flags & COW_MAP_SHARED) {
 		vma->flags |= VMA_SHARED;
-		vma->object = object_create(m);
+		vma->object = object_create(m, flags & COW_MAP_HUGETLB ? OBJECT_HUGETLB : 0u);
+		object_link(m, index);
 	} else {
 		vma->pgoff = first;
 		if (vma->flags & VMA_WRITE)
 			vma->flags |= VMA_ACCOUNT;
+	}
+	if (flags & COW_MAP_THP) {
+		vma->flags |= VMA_HUGEPAGE;
+		vma->order = order == pmd_order(m) ? 0 : order;
+	}
+	if (flags & COW_MAP_HUGETLB) {
+		vma->flags |= VMA_HUGETLB;
+		hugetlb_map(m, index);
 	}
 	vma_link(m, index);
 	vma_merge(m, index);
@@ -81,13 +102,20 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 }
 
 /* move_ptes: entries move unchanged, counts, marker and all. */
-static void move_entries(cow_machine *m, uint32_t index, uint64_t first, uint64_t end, uint64_t to)
+static void move_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, uint64_t to)
 {
+	uint32_t index = vma_at(m, vma)->mm;
 	struct mm *mm = mm_at(m, index);
 	bool side = m->state.marker >= COW_MARKER_ADJACENT;
 	struct leaf from, into;
 
 	for (uint64_t page = first; leaf_next(m, mm->root, &page, end, &from);) {
+		if (from.pmd && huge_move(m, vma, &from, to + (page - first))) {
+			page = from.first + pmd_pages(m);
+			continue;
+		}
+		if (from.pmd)
+			pmd_split(m, index, &from);
 		for (; page < end && page < from.first + leaf_entries(m); page++) {
 			uint32_t slot = leaf_slot(m, page);
 			uint64_t target = to + (page - first);
@@ -96,8 +124,11 @@ static void move_entries(cow_machine *m, uint32_t index, uint64_t first, uint64_
 			if (!from.ptes[slot])
 				continue;
 			leaf_make(m, &mm->root, target, &into, &mm->tables);
+			/* move_soft_dirty_pte: a page that moved is a page that changed.  v6.13+:
+			 * userfaultfd's protection stays behind. */
 			pte_fill(m, &into, leaf_slot(m, target),
-				 PLANTED(20) ? from.ptes[slot] & ~PTE_MARKER : from.ptes[slot]);
+				 ((PLANTED(20) ? from.ptes[slot] & ~PTE_MARKER : from.ptes[slot]) |
+				  PTE_SOFT) & ~PTE_UFFD);
 			marker = side && side_marker_get(m, &from, slot);
 			if (marker) {
 				side_marker_put(m, &from, slot, false);
@@ -120,16 +151,20 @@ static void move_vma(cow_machine *m, uint32_t index, uint64_t to)
 
 	*copy = *vma;
 	copy->chain = copy->left = copy->right = 0;
+	vma->flags &= ~(uint32_t)VMA_RESERVED; /* the new VMA has the reservation */
+	copy->flags &= ~(uint32_t)VMA_UFFD_WP;
 	copy->start = to;
 	copy->end = to + (end - first);
 	/* A mapping with no page yet takes the offset of its new place, to merge more easily. */
 	if (!vma->object && !vma->anon)
 		copy->pgoff = to;
 	vma_link(m, new);
+	if (copy->object)
+		object_link(m, new);
 	anon_clone(m, new, index);
-	if (!vma->object)
+	if (!(vma->flags & VMA_SHARED))
 		note(m, COW_CHANGE_MOVE, vma->mm, to, end - first, first << m->state.page_shift);
-	move_entries(m, vma->mm, first, end, to);
+	move_entries(m, new, first, end, to);
 	vma_remove(m, index);
 	vma_merge(m, new);
 }
@@ -155,9 +190,13 @@ int cow_mremap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, uin
 	vma = vma_covering(m, mm, first);
 	if (!vma || vma_at(m, vma)->end < first + pages)
 		return machine_fail(m, -EFAULT, "the range is not within one VMA");
+	if ((vma_at(m, vma)->flags & VMA_HUGETLB) &&
+	    ((first | pages | target) & (pmd_pages(m) - 1)))
+		return machine_fail(m, -EINVAL, "a hugetlb page moves as a whole only");
 	error = vma_reserve(m, mm, first, first + pages, 1 + anon_chain_length(m, vma));
 	if (!error)
-		error = tables_reserve(m, mm_at(m, mm)->root, target, target + pages, 0);
+		error = tables_reserve(m, mm_at(m, mm)->root, target, target + pages,
+				       tables_missing(m, mm_at(m, mm)->root, first, first + pages));
 	if (error)
 		return error;
 	op_set(m, &op, COW_OP_MREMAP, mm, addr, pages);

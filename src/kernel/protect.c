@@ -9,17 +9,13 @@
 /* can_change_pte_writable, as far as it is not the policy's to say. */
 static bool may_upgrade(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
 {
-	const struct vma *in = vma_at(m, vma);
-	uint64_t pte = leaf->ptes[leaf_slot(m, page)];
-	const struct frame *frame = frame_at(m, pte_frame(pte));
-	struct question question = { COW_DECIDE_PROTECT, in->mm, page,
-				     &leaf->ptes[leaf_slot(m, page)] };
+	uint32_t slot = leaf_slot(m, page);
+	struct question question = { COW_DECIDE_PROTECT, vma_at(m, vma)->mm, page, &leaf->ptes[slot] };
 	struct cow_view view;
 
-	if (!(frame->flags & FRAME_ANON))
+	if (!page_ownable(m, pte_frame(leaf->ptes[slot])) || (leaf->ptes[slot] & PTE_UFFD))
 		return false;
-	view = view_pte(view_frame(frame), pte, marker_get(m, leaf, leaf_slot(m, page), frame));
-	view = view_vma(view, mm_at(m, in->mm), in);
+	view = view_entry(m, vma, leaf, slot);
 	if (PLANTED(18))
 		view.exclusive = true;
 	return ask(m, question, view)->action == COW_ACT_WRITABLE;
@@ -30,20 +26,33 @@ static void change_entries(cow_machine *m, uint32_t vma)
 	const struct vma *in = vma_at(m, vma);
 	bool write = in->flags & VMA_WRITE;
 	bool shared = in->flags & VMA_SHARED;
-	uint64_t keep = PTE_DIRTY | PTE_YOUNG | PTE_SPECIAL | PTE_MARKER | PTE_PRESENT;
+	uint64_t keep = PTE_DIRTY | PTE_YOUNG | PTE_SPECIAL | PTE_MARKER | PTE_PRESENT | PTE_SOFT |
+			PTE_UFFD;
 	bool changed = false;
 	struct leaf leaf;
 
 	for (uint64_t page = in->start; leaf_next(m, mm_at(m, in->mm)->root, &page, in->end, &leaf);) {
+		if (leaf.pmd) {
+			if (in->flags & VMA_HUGETLB)
+				hugetlb_protect(m, vma, &leaf);
+			else
+				huge_protect(m, vma, &leaf);
+			changed = true;
+			page = leaf.first + pmd_pages(m);
+			continue;
+		}
 		for (; page < in->end && page < leaf.first + leaf_entries(m); page++) {
 			uint64_t *pte = &leaf.ptes[leaf_slot(m, page)];
 			uint64_t old = *pte;
 
-			if (!old)
-				continue;
+			if (!(old & PTE_PRESENT))
+				continue; /* a swap entry has no permission */
 			*pte = (old & (keep | ~UINT64_C(0xffffffff))) |
 			       (in->flags & VMA_READ ? 0 : PTE_PROTNONE) |
-			       (write && shared ? PTE_WRITE : 0) | (PLANTED(19) ? old & PTE_WRITE : 0);
+			       (write && shared && !(old & PTE_UFFD) &&
+						!soft_dirty_needed(in, old)
+					? PTE_WRITE
+					: 0) | (PLANTED(19) ? old & PTE_WRITE : 0);
 			if (write && !shared && may_upgrade(m, vma, &leaf, page)) {
 				*pte |= PTE_WRITE;
 				note_page(m, COW_CHANGE_REUSE, vma, page, pte_frame(*pte), 0, 0);
@@ -103,6 +112,8 @@ int cow_mprotect(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, e
 		error = range_check(m, addr, pages, &first);
 	if (!error && (unsigned)prot > COW_PROT_RW)
 		error = machine_fail(m, -EINVAL, "unknown protection");
+	if (!error && !hugetlb_aligned(m, mm, first, first + pages))
+		error = machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
 	if (!error)
 		error = vma_reserve(m, mm, first, first + pages, 2);
 	if (error)

@@ -63,20 +63,79 @@ void op_tell(cow_machine *m, struct cow_op *op, int result)
 			m->observers[i].after(m->observers[i].ctx, op);
 }
 
-void change_tell(cow_machine *m, const struct cow_change *change)
+/* page_trans_huge_map_swapcount: that page of the folio that is mapped most. */
+static uint32_t mapped_most(const cow_machine *m, const struct folio *folio)
 {
-	for (uint32_t i = 0; i < m->observer_count; i++)
-		if (m->observers[i].change)
-			m->observers[i].change(m->observers[i].ctx, change);
+	uint32_t most = 0;
+
+	for (uint32_t i = 0; i < folio_frames(folio); i++)
+		if (frame_at(m, folio->head + i)->mapcount > most)
+			most = frame_at(m, folio->head + i)->mapcount;
+	return most + folio->entire;
 }
 
-struct cow_view view_truth(cow_machine *m, struct question question, struct cow_view view)
+struct cow_view view_special(const cow_machine *m, uint32_t index, struct cow_view view)
 {
-	for (uint32_t i = 0; i < m->observer_count; i++)
-		if (m->observers[i].truth)
-			m->observers[i].truth(m->observers[i].ctx, question.mm,
-					      question.page << m->state.page_shift, pte_frame(*question.pte),
-					      &view);
+	const struct frame *frame = frame_at(m, index);
+
+	if (frame->flags & FRAME_LARGE) {
+		const struct folio *folio = folio_at(m, frame->owner);
+
+		view.refcount = saturate(folio->refcount, 8191);
+		view.mapcount = saturate(folio->mapcount, 4095);
+		view.mapped_most = m->policy->flags & COW_POLICY_COUNTS_PAGES
+					   ? saturate(mapped_most(m, folio), 3)
+					   : 0;
+		view.maybe_pinned = folio->pincount > 0;
+		view.order = folio->order;
+		view.mm_ids_shared = (folio->flags & FOLIO_SHARED) != 0;
+		view.hugetlb = (folio->flags & FOLIO_HUGETLB) != 0;
+	}
+	if (frame->flags & FRAME_SWAPCACHE) {
+		view.swapcache = true;
+		view.swapcount = saturate(frame_swapcount(m, index), 7);
+		view.writeback = (frame->flags & FRAME_WRITEBACK) != 0;
+		view.stable_writes = (m->state.options & MACHINE_STABLE_WRITES) != 0;
+	}
+	return view;
+}
+
+struct cow_view view_entry(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint32_t slot)
+{
+	const struct vma *in = vma_at(m, vma);
+	uint64_t entry = leaf->pmd ? *leaf->pmd : leaf->ptes[slot];
+	uint32_t frame = pte_frame(entry);
+	bool marker = frame_at(m, frame)->flags & FRAME_ANON &&
+		      (leaf->pmd ? pmd_marker_get(m, entry)
+				 : marker_get(m, leaf, slot, frame_at(m, frame)));
+	struct cow_view view = view_pte(view_frame(m, frame), entry, marker);
+
+	view.pmd = leaf->pmd != NULL;
+	view.soft_dirty = soft_dirty_needed(in, entry);
+	return view_vma(view, mm_at(m, in->mm), in);
+}
+
+struct cow_view view_truth(cow_machine *m, struct question question, uint32_t frame,
+			   struct cow_view view)
+{
+	uint64_t entry = *question.pte;
+	uint32_t pages = (entry & PTE_HUGE) && !(entry & PTE_SPECIAL) ? (uint32_t)pmd_pages(m) : 1;
+	uint64_t first = pages > 1 ? pmd_first(m, question.page) : question.page;
+	bool sole = true, pinned = false;
+
+	if (!frame)
+		frame = pte_frame(entry);
+	for (uint32_t page = 0; page < pages; page++) {
+		for (uint32_t i = 0; i < m->observer_count; i++)
+			if (m->observers[i].truth)
+				m->observers[i].truth(m->observers[i].ctx, question.mm,
+						      (first + page) << m->state.page_shift,
+						      frame + page, &view);
+		sole &= view.truth_sole;
+		pinned |= view.truth_pinned;
+	}
+	view.truth_sole = sole;
+	view.truth_pinned = pinned;
 	return view;
 }
 

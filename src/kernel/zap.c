@@ -6,7 +6,8 @@
 #include "machine/plant.h"
 
 /* zap_pte_range: the hot loop of exit and munmap. */
-static uint32_t zap_leaf(cow_machine *m, const struct leaf *leaf, uint32_t slot, uint32_t slots)
+static uint32_t zap_leaf(cow_machine *m, uint32_t mm, const struct leaf *leaf, uint32_t slot,
+			 uint32_t slots)
 {
 	bool side = m->state.marker >= COW_MARKER_ADJACENT;
 	uint32_t gone = 0;
@@ -20,10 +21,12 @@ static uint32_t zap_leaf(cow_machine *m, const struct leaf *leaf, uint32_t slot,
 			side_marker_put(m, leaf, slot, false);
 		leaf->ptes[slot] = 0;
 		gone++;
-		if (PLANTED(11) && !(pte & PTE_SPECIAL))
+		if (PLANTED(11) && !(pte & (PTE_SPECIAL | PTE_SWAP)))
 			frame_at(m, pte_frame(pte))->refcount++;
-		if (!(pte & PTE_SPECIAL))
-			frame_unmap(m, pte_frame(pte));
+		if (!(pte & (PTE_SPECIAL | PTE_SWAP)))
+			frame_unmap(m, pte_frame(pte), mm);
+		else if (pte & PTE_SWAP)
+			slot_put_and_cache(m, pte_frame(pte));
 	}
 	table_info(m, leaf->table)->used -= gone;
 	return gone;
@@ -37,7 +40,7 @@ void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 	uint64_t gone = 0;
 	struct leaf leaf;
 
-	if (!vma_at(m, vma)->object)
+	if (!(vma_at(m, vma)->flags & VMA_SHARED))
 		note(m, COW_CHANGE_DROP, index, first, end - first, 0);
 	while (leaf_next(m, mm->root, &page, end, &leaf)) {
 		uint32_t slot = leaf_slot(m, page);
@@ -45,8 +48,17 @@ void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 
 		if (slots > end - page)
 			slots = end - page;
+		if (leaf.pmd && slots == pmd_pages(m)) {
+			hugetlb_restore(m, vma, &leaf);
+			huge_zap(m, vma, &leaf);
+			gone += slots;
+			page += slots;
+			continue;
+		}
+		if (leaf.pmd)
+			pmd_split(m, index, &leaf);
 		note_entries(m, COW_CHANGE_UNMAP, vma, page, slots, &leaf.ptes[slot]);
-		gone += zap_leaf(m, &leaf, slot, (uint32_t)slots);
+		gone += zap_leaf(m, index, &leaf, slot, (uint32_t)slots);
 		page += slots;
 	}
 	mm->pages -= gone;
@@ -69,17 +81,10 @@ void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	zap_drain(m, mm);
 	vma_isolate(m, mm, first, end);
 	while ((vma = vma_find(m, mm, first)) && vma_at(m, vma)->start < end) {
-		uint32_t object = vma_at(m, vma)->object;
-
 		zap_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end);
+		if (vma_at(m, vma)->flags & VMA_RESERVED)
+			hugetlb_unmap(m, vma);
 		vma_remove(m, vma);
-		if (object && object_at(m, object)->vmas == 1 && m->observer_count)
-			change_tell(m, &(struct cow_change){ .kind = COW_CHANGE_END, .mm = mm,
-							     .process = mm_at(m, mm)->number,
-							     .object = object_at(m, object)->number,
-							     .pages = m->pages });
-		if (object)
-			object_put(m, object);
 	}
 }
 
@@ -92,6 +97,8 @@ int cow_munmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages)
 
 	if (!error)
 		error = range_check(m, addr, pages, &first);
+	if (!error && !hugetlb_aligned(m, mm, first, first + pages))
+		error = machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
 	if (!error)
 		error = vma_reserve(m, mm, first, first + pages, 0);
 	if (error)

@@ -139,8 +139,11 @@ void anon_unlink(cow_machine *m, uint32_t index)
 			anon->chain = avc->next_of_anon;
 		if (avc->next_of_anon)
 			avc_at(m, avc->next_of_anon)->prev_of_anon = avc->prev_of_anon;
-		if (!anon->chain && anon->parent)
+		if (!anon->chain && anon->parent) {
 			anon_at(m, anon->parent)->children--;
+			anon->parent = 0;
+			anon->children++; /* itself; items may keep it, and its children still leave */
+		}
 	}
 	while (vma->chain) {
 		uint32_t at = vma->chain;
@@ -149,10 +152,22 @@ void anon_unlink(cow_machine *m, uint32_t index)
 		vma->chain = avc_at(m, at)->next_of_vma;
 		pool_give(&m->pools[POOL_AVC], at);
 		mm->avcs--;
-		if (!anon_at(m, anon)->chain)
-			pool_give(&m->pools[POOL_ANON], anon);
+		anon_free_unused(m, anon);
 	}
 	vma->anon = 0;
+}
+
+void anon_free_unused(cow_machine *m, uint32_t anon)
+{
+	if (!anon_at(m, anon)->chain && !anon_at(m, anon)->items)
+		pool_give(&m->pools[POOL_ANON], anon);
+}
+
+uint32_t anon_root(const cow_machine *m, uint32_t anon)
+{
+	while (anon_at(m, anon)->parent)
+		anon = anon_at(m, anon)->parent;
+	return anon;
 }
 
 uint32_t anon_chain_length(const cow_machine *m, uint32_t vma)

@@ -35,6 +35,10 @@ void anon_clone(cow_machine *m, uint32_t to, uint32_t from);
 void anon_fork(cow_machine *m, uint32_t child, uint32_t parent);
 /* unlink_anon_vmas: takes the VMA off every anon. */
 void anon_unlink(cow_machine *m, uint32_t vma);
+/* Frees an anon that no VMA and no KSM page keeps any more. */
+void anon_free_unused(cow_machine *m, uint32_t anon);
+/* The root of its tree: what pages are put on that may be shared (__page_set_anon_rmap). */
+uint32_t anon_root(const cow_machine *m, uint32_t anon);
 /* True if `target` may grow over `source`, as far as their anons go. */
 bool anon_mergeable(const cow_machine *m, uint32_t target, uint32_t source);
 /* Length of a VMA's chain. */

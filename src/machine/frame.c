@@ -18,6 +18,11 @@ int frame_reserve(cow_machine *m, uint64_t more)
 	return error ? error : machine_reserve(m, POOL_BODY, more);
 }
 
+uint32_t frame_alloc_single(cow_machine *m)
+{
+	return frame_alloc(m);
+}
+
 uint32_t frame_pincount(const cow_machine *m, uint32_t index)
 {
 	uint32_t pins = 0;

@@ -21,6 +21,11 @@ static inline struct frame_body *frame_body(const cow_machine *m, uint32_t index
 /* Makes room for `more` frames, as far as the machine has them.  Returns 0 or -ENOMEM. */
 int frame_reserve(cow_machine *m, uint64_t more);
 
+/* folio.c: makes single frames of a free run of them; false: there is none. */
+bool runs_break(cow_machine *m);
+/* frame_alloc once more a free run of frames has been broken up for it. */
+uint32_t frame_alloc_single(cow_machine *m);
+
 /* Takes a zeroed frame with no reference yet, from those reserved; 0: the machine has none left. */
 static inline uint32_t frame_alloc(cow_machine *m)
 {
@@ -35,6 +40,9 @@ static inline uint32_t frame_alloc(cow_machine *m)
 		pool->free = frame->refcount;
 		frame->refcount = 0;
 	} else {
+		/* Never asks first how much the host has given: equal machines take equal frames. */
+		if (m->state.blocked && runs_break(m))
+			return frame_alloc_single(m);
 		/* Whoever did not reserve finds the machine full. */
 		if (pool->used >= pool->capacity || pool->used >= m->pools[POOL_BODY].capacity)
 			return 0;
@@ -48,12 +56,22 @@ static inline uint32_t frame_alloc(cow_machine *m)
 	return index;
 }
 
+/* folio.c: a page of a large folio loses a mapping; a folio loses references. */
+void folio_unmap_page(cow_machine *m, uint32_t frame, uint32_t mm);
+void folio_put(cow_machine *m, uint32_t folio, uint32_t references);
+/* swap.c: nothing maps the frame any more, and something holds it. */
+void frame_unmapped(cow_machine *m, uint32_t frame);
+/* rmap.c */
+void items_free(cow_machine *m, uint32_t item);
+
 /* Frees a frame that nothing refers to. */
 static inline void frame_free(cow_machine *m, uint32_t index)
 {
 	struct pool *pool = &m->pools[POOL_FRAME];
 	struct frame *frame = frame_at(m, index);
 
+	if (frame->flags & FRAME_KSM)
+		items_free(m, frame->owner);
 	/* The link of the free list is the slot's first word, as in every pool. */
 	*frame = (struct frame){ .refcount = pool->free };
 	*frame_body(m, index) = (struct frame_body){ 0 };
@@ -68,35 +86,33 @@ static inline void frame_put(cow_machine *m, uint32_t index, uint32_t references
 {
 	struct frame *frame = frame_at(m, index);
 
+	if (frame->flags & FRAME_LARGE) {
+		folio_put(m, frame->owner, references);
+		return;
+	}
 	machine_count(m, COW_COUNT_ATOMICS, 1);
 	frame->refcount -= references;
 	if (!frame->refcount)
 		frame_free(m, index);
 }
 
-/* page_remove_rmap and put_page: one PTE less. */
-static inline void frame_unmap(cow_machine *m, uint32_t index)
+/* page_remove_rmap and put_page: one PTE of the mm less. */
+static inline void frame_unmap(cow_machine *m, uint32_t index, uint32_t mm)
 {
 	struct frame *frame = frame_at(m, index);
 
+	if (frame->flags & FRAME_LARGE) {
+		folio_unmap_page(m, index, mm);
+		return;
+	}
 	machine_count(m, COW_COUNT_ATOMICS, 2);
 	frame->refcount--;
 	if (!--frame->mapcount) {
-		if (!frame->refcount) {
+		if (frame->refcount)
+			frame_unmapped(m, index);
+		else
 			frame_free(m, index);
-			return;
-		}
-		if (frame->flags & FRAME_ANON) {
-			/* It lives on for its references alone, and can never be mapped again. */
-			frame->owner = 0;
-			frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
-		}
 	}
-}
-
-static inline bool frame_maybe_pinned(const struct frame *frame)
-{
-	return frame->refcount >= PIN_BIAS;
 }
 
 /* Exact number of FOLL_PIN references, counted over all of them. */

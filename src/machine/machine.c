@@ -157,11 +157,16 @@ int cow_machine_create(const struct cow_config *config, cow_machine **out)
 	policy = config->policy ? config->policy : cow_policy_find("exclusive");
 	geometry = config->geometry.levels ? &config->geometry : cow_geometry_find("x86-64");
 	if (cow_policy_check(policy) || geometry_check(geometry) || config->lru_batch > 255 ||
-	    config->frames > UINT64_C(1) << 31 ||
+	    config->frames > UINT64_C(1) << 31 || config->swap > UINT64_C(1) << 31 ||
+	    config->hugetlb > UINT64_C(1) << 20 ||
 	    !config->allocator.zalloc != !config->allocator.release)
 		return -EINVAL;
 	state.frames = config->frames ? config->frames : 4096;
 	state.lru_batch = (uint32_t)config->lru_batch;
+	state.slots = config->no_swap ? 0 : config->swap ? (uint32_t)config->swap : 1024;
+	state.pool = state.pool_free = (uint32_t)config->hugetlb;
+	state.options = (config->stable_writes ? MACHINE_STABLE_WRITES : 0u) |
+			(config->ksm_zero_pages ? MACHINE_ZERO_PAGES : 0u);
 	state.marker = policy->marker;
 	state.page_shift = geometry->page_shift;
 	state.levels = geometry->levels;
@@ -282,6 +287,13 @@ uint64_t cow_machine_counter(const cow_machine *m, enum cow_counter counter)
 	if ((unsigned)counter >= COW_COUNTER_COUNT)
 		return 0;
 	return counter == COW_COUNT_FRAMES_USED ? m->state.frames_used : m->counters[counter];
+}
+
+void change_tell(cow_machine *m, const struct cow_change *change)
+{
+	for (uint32_t i = 0; i < m->observer_count; i++)
+		if (m->observers[i].change)
+			m->observers[i].change(m->observers[i].ctx, change);
 }
 
 int cow_machine_observe(cow_machine *m, const struct cow_observer *observer)

@@ -14,7 +14,8 @@
 	X(FRAME, struct frame, FRAME_SHIFT) X(BODY, struct frame_body, FRAME_SHIFT)       \
 	X(TABLE, uint64_t, 4) X(INFO, struct table_info, 10) X(VMA, struct vma, 10)       \
 	X(ANON, struct anon, 10) X(AVC, struct avc, 10) X(OBJECT, struct object, 8)       \
-	X(MM, struct mm, 8) X(REF, struct ref, 8) X(LINK, struct link, 12)
+	X(MM, struct mm, 8) X(REF, struct ref, 8) X(LINK, struct link, 12)                \
+	X(FOLIO, struct folio, 8) X(SLOT, struct slot, 12) X(ITEM, struct item, 12)
 
 enum pool_id {
 #define X(id, type, shift) POOL_##id,
@@ -22,6 +23,8 @@ enum pool_id {
 #undef X
 	POOL_COUNT
 };
+
+enum { MACHINE_ORDERS = 16 }; /* folios have at most 2^15 frames */
 
 /* Scalars that belong to the state.  No padding: it is compared as memory. */
 struct machine_state {
@@ -35,6 +38,20 @@ struct machine_state {
 	uint32_t page_shift;
 	uint32_t levels;
 	uint32_t bits[COW_MAX_LEVELS];
+	uint32_t pmds;         /* entries with PTE_HUGE, of all mms and objects */
+	uint32_t options;      /* enum machine_options */
+	uint32_t slots;        /* swap slots of the machine; POOL_SLOT's live are in use */
+	uint32_t pool;         /* huge pages of the hugetlb pool, */
+	uint32_t pool_free;    /* of these not in use, */
+	uint32_t pool_reserved; /* and of these promised to mappings */
+	uint32_t blocks[MACHINE_ORDERS]; /* by order: free runs of as many frames, aligned; first frame */
+	uint32_t blocked;      /* frames in them; the other free frames are on POOL_FRAME's list, */
+	uint32_t scattered;    /* and as many were so when runs were last made of them */
+};
+
+enum machine_options {
+	MACHINE_STABLE_WRITES = 1, /* of the swap device */
+	MACHINE_ZERO_PAGES = 2,    /* KSM: use_zero_pages */
 };
 
 enum { MACHINE_OBSERVERS = 4 };
@@ -96,6 +113,21 @@ static inline struct link *link_at(const cow_machine *m, uint32_t index)
 	return POOL_AT(&m->pools[POOL_LINK], index, struct link, 12);
 }
 
+static inline struct folio *folio_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_FOLIO], index, struct folio, 8);
+}
+
+static inline struct slot *slot_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_SLOT], index, struct slot, 12);
+}
+
+static inline struct item *item_at(const cow_machine *m, uint32_t index)
+{
+	return POOL_AT(&m->pools[POOL_ITEM], index, struct item, 12);
+}
+
 static inline struct object *object_at(const cow_machine *m, uint32_t index)
 {
 	return POOL_AT(&m->pools[POOL_OBJECT], index, struct object, 8);
@@ -106,6 +138,8 @@ static inline void machine_count(cow_machine *m, enum cow_counter counter, uint6
 	m->counters[counter] += n;
 }
 
+/* Tells the observers that something changed. */
+void change_tell(cow_machine *m, const struct cow_change *change);
 /* Makes room in a pool.  Returns 0 or -ENOMEM, with the error record filled. */
 int machine_reserve(cow_machine *m, enum pool_id id, uint64_t more);
 /* Takes an observer off again, known by its context. */

@@ -101,7 +101,8 @@ static int grow_chunks(const struct cow_allocator *allocator, struct pool *pool,
 	uint32_t chunks = (uint32_t)(BLOCK_SIZE / bytes);
 	/* What a block may leave unused is small against what is needed, or against what there is. */
 	bool block = chunks > 1 && BLOCK_SIZE % bytes == 0 &&
-		     (first >= 8 * chunks || (want - pool->capacity) * pool->size >= BLOCK_SIZE);
+		     (first >= 8 * chunks ||
+		      (want - pool->capacity) * pool->size >= BLOCK_SIZE / 8 * 7);
 	char *memory;
 
 	if (!block)
@@ -205,12 +206,12 @@ bool pool_equal(const struct pool *a, const struct pool *b)
 	return true;
 }
 
-bool pool_free_list_valid(const struct pool *pool)
+bool pool_free_list_holds(const struct pool *pool, uint64_t elsewhere)
 {
-	uint64_t left = (uint64_t)pool->used - 1 - pool->live;
+	uint64_t left = (uint64_t)pool->used - 1 - pool->live - elsewhere;
 	uint32_t index = pool->free;
 
-	if (pool->live >= pool->used || pool->used > pool->capacity)
+	if (pool->live + elsewhere >= pool->used || pool->used > pool->capacity)
 		return false;
 	for (; index; left--) {
 		const uint32_t *words;
@@ -224,4 +225,9 @@ bool pool_free_list_valid(const struct pool *pool)
 		index = words[0];
 	}
 	return left == 0;
+}
+
+bool pool_free_list_valid(const struct pool *pool)
+{
+	return pool_free_list_holds(pool, 0);
 }

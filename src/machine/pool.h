@@ -74,5 +74,7 @@ const void *pool_run(const struct pool *pool, uint32_t index, uint32_t *slots);
 
 /* True if the free list is well formed: linked within `used`, as long as it should be, zeroed. */
 bool pool_free_list_valid(const struct pool *pool);
+/* The same where `elsewhere` of the free slots are not on it. */
+bool pool_free_list_holds(const struct pool *pool, uint64_t elsewhere);
 
 #endif

@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { SNAPSHOT_VERSION = 1 };
+enum { SNAPSHOT_VERSION = 2 };
 
 static const char magic[8] = { 'c', 'o', 'w', 'l', 'a', 'b', '\r', '\n' };
 
@@ -153,8 +153,8 @@ static uint64_t side_tables(const cow_machine *m, uint32_t root)
 
 	for (uint64_t page = 0; leaf_next(m, root, &page, m->pages, &leaf);
 	     page = leaf.first + leaf_entries(m))
-		sides += m->state.marker == COW_MARKER_ADJACENT ||
-			 table_info(m, leaf.table)->extra != 0;
+		sides += !leaf.pmd && (m->state.marker == COW_MARKER_ADJACENT ||
+				       table_info(m, leaf.table)->extra != 0);
 	return sides;
 }
 
@@ -204,6 +204,11 @@ static int take_machine(struct reader *reader, const struct cow_config *config, 
 		return refuse(reader, "the marker of the snapshot lives elsewhere than the policy's");
 	made.frames = state.frames;
 	made.lru_batch = state.lru_batch;
+	made.swap = state.slots;
+	made.no_swap = !state.slots;
+	made.hugetlb = state.pool;
+	made.stable_writes = state.options & MACHINE_STABLE_WRITES;
+	made.ksm_zero_pages = state.options & MACHINE_ZERO_PAGES;
 	made.geometry.page_shift = state.page_shift;
 	made.geometry.levels = state.levels;
 	for (int level = 0; level < COW_MAX_LEVELS; level++)
@@ -212,6 +217,8 @@ static int take_machine(struct reader *reader, const struct cow_config *config, 
 	if (error)
 		return error == -EINVAL ? refuse(reader, "the snapshot describes no possible machine")
 					: error;
+	if ((*out)->state.options != state.options)
+		return refuse(reader, "the snapshot describes no possible machine");
 	(*out)->state = state;
 	for (int id = 0; !error && id < POOL_COUNT; id++)
 		error = take_pool(reader, *out, id);

@@ -18,11 +18,14 @@ bool leaf_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *
 {
 	uint32_t table = root;
 
-	for (uint32_t level = m->state.levels - 1; table && level; level--)
-		table = pte_frame(table_at(m, table)[entry_slot(m, page, level)]);
+	for (uint32_t level = m->state.levels - 1; table && level; level--) {
+		uint64_t entry = table_at(m, table)[entry_slot(m, page, level)];
+
+		table = entry & PTE_HUGE ? 0 : pte_frame(entry);
+	}
 	if (!table)
 		return false;
-	*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, page) };
+	*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, page), NULL };
 	return true;
 }
 
@@ -34,12 +37,19 @@ bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end
 		uint32_t level = m->state.levels - 1;
 
 		for (; level; level--) {
-			table = pte_frame(table_at(m, table)[entry_slot(m, *page, level)]);
+			uint64_t *entry = &table_at(m, table)[entry_slot(m, *page, level)];
+
+			if (*entry & PTE_HUGE) {
+				*leaf = (struct leaf){ NULL, table, leaf_first(m, *page), entry };
+				return true;
+			}
+			table = pte_frame(*entry);
 			if (!table)
 				break;
 		}
 		if (table) {
-			*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, *page) };
+			*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, *page),
+					       NULL };
 			return true;
 		}
 		*page = ((*page >> m->shifts[level]) + 1) << m->shifts[level];
@@ -99,7 +109,44 @@ void leaf_make(cow_machine *m, uint32_t *root, uint64_t page, struct leaf *leaf,
 		}
 		table = pte_frame(*entry);
 	}
-	*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, page) };
+	*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, page), NULL };
+}
+
+void pmd_fill(cow_machine *m, uint32_t *root, uint64_t page, uint32_t *tables, uint64_t pmd)
+{
+	uint32_t table;
+
+	if (!*root)
+		*root = table_alloc(m, m->state.levels - 1, tables);
+	table = *root;
+	for (uint32_t level = m->state.levels - 1; level > 1; level--) {
+		uint64_t *entry = &table_at(m, table)[entry_slot(m, page, level)];
+
+		if (!*entry) {
+			*entry = pte_make(table_alloc(m, level - 1, tables), PTE_TABLE);
+			table_info(m, table)->used++;
+		}
+		table = pte_frame(*entry);
+	}
+	table_at(m, table)[entry_slot(m, page, 1)] = pmd;
+	table_info(m, table)->used++;
+	m->state.pmds++;
+}
+
+void pmd_empty(cow_machine *m, const struct leaf *leaf)
+{
+	*leaf->pmd = 0;
+	table_info(m, leaf->table)->used--;
+	m->state.pmds--;
+}
+
+void pmd_to_table(cow_machine *m, struct leaf *leaf, uint32_t *tables)
+{
+	uint32_t table = table_alloc(m, 0, tables);
+
+	*leaf->pmd = pte_make(table, PTE_TABLE);
+	m->state.pmds--;
+	*leaf = (struct leaf){ table_at(m, table), table, leaf->first, NULL };
 }
 
 bool leaf_of_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
@@ -144,11 +191,12 @@ static uint64_t missing(const cow_machine *m, uint32_t table, uint32_t level, ui
 		return m->state.marker == COW_MARKER_EXTRA && !table_info(m, table)->extra;
 	while (first < end) {
 		uint64_t next = ((first >> m->shifts[level]) + 1) << m->shifts[level];
+		uint64_t entry = table_at(m, table)[entry_slot(m, first, level)];
 
 		if (next > end)
 			next = end;
-		sum += missing(m, pte_frame(table_at(m, table)[entry_slot(m, first, level)]),
-			       level - 1, first, next);
+		/* A PMD may have to be split. */
+		sum += missing(m, entry & PTE_HUGE ? 0 : pte_frame(entry), level - 1, first, next);
 		first = next;
 	}
 	return sum;
@@ -182,7 +230,7 @@ static bool prune(cow_machine *m, uint32_t table, uint32_t level, uint64_t first
 			uint64_t next = ((first >> m->shifts[level]) + 1) << m->shifts[level];
 			uint64_t *entry = &table_at(m, table)[entry_slot(m, first, level)];
 
-			if (*entry && prune(m, pte_frame(*entry), level - 1, first,
+			if (*entry && !(*entry & PTE_HUGE) && prune(m, pte_frame(*entry), level - 1, first,
 					    next < end ? next : end, tables)) {
 				*entry = 0;
 				table_info(m, table)->used--;

@@ -9,11 +9,12 @@
 
 #include "machine/frame.h"
 
-/* A leaf table, found. */
+/* A leaf table, found; or, from leaf_next alone, a PMD that maps as many pages as one. */
 struct leaf {
-	uint64_t *ptes;  /* its entries */
-	uint32_t table;  /* its index */
-	uint64_t first;  /* page number of entry 0 */
+	uint64_t *ptes;  /* its entries; NULL: a PMD */
+	uint32_t table;  /* its index; of a PMD: that of the table it is in */
+	uint64_t first;  /* page number of entry 0; of the first page that the PMD maps */
+	uint64_t *pmd;   /* the PMD; NULL: a leaf table */
 };
 
 static inline uint64_t *table_at(const cow_machine *m, uint32_t index)
@@ -46,12 +47,27 @@ static inline uint64_t pte_make(uint32_t frame, uint64_t flags)
 	return (uint64_t)frame << 32 | flags;
 }
 
-/* Finds the leaf table of a page in the tree at `root`; false: there is none. */
+/* Finds the leaf table of a page in the tree at `root`; false: there is none, or a PMD maps it. */
 bool leaf_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *leaf);
-/* Finds the first leaf table at or behind *page and before `end`, and moves *page into it. */
+/* Finds the first leaf table or PMD mapping at or behind *page and before `end`, and moves *page
+ * into it. */
 bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end,
 	       struct leaf *leaf);
-/* Finds the leaf table or makes it, from reserved tables; *tables counts those made. */
+/* Finds the PMD that maps a page; false: none does. */
+static inline bool pmd_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *leaf)
+{
+	return m->state.pmds && leaf_next(m, root, &page, page + 1, leaf) && leaf->pmd;
+}
+
+/* Fills the empty entry of the second level that covers a page, making the tables above. */
+void pmd_fill(cow_machine *m, uint32_t *root, uint64_t page, uint32_t *tables, uint64_t pmd);
+/* Empties the PMD; tables_prune must follow. */
+void pmd_empty(cow_machine *m, const struct leaf *leaf);
+/* Puts an empty leaf table, from those reserved, in the place of the PMD, which *leaf is then; it must
+ * not stay empty. */
+void pmd_to_table(cow_machine *m, struct leaf *leaf, uint32_t *tables);
+/* Finds the leaf table or makes it, from reserved tables; *tables counts those made.  No PMD may map
+ * the page. */
 void leaf_make(cow_machine *m, uint32_t *root, uint64_t page, struct leaf *leaf, uint32_t *tables);
 /* The same for an mm, remembering the last one. */
 bool leaf_of_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
@@ -66,6 +82,7 @@ static inline bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct le
 	leaf->ptes = m->cache.leaf_ptes;
 	leaf->table = m->cache.leaf;
 	leaf->first = first;
+	leaf->pmd = NULL;
 	return true;
 }
 

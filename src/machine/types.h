@@ -7,7 +7,10 @@
  *   vma       a mapped range of an mm; pages are counted, not bytes
  *   anon      an anon_vma: where the reverse map finds the VMAs that may map a page
  *   avc       an anon_vma_chain: one VMA on the list of one anon
- *   object    shared anonymous memory, with a page cache of its own
+ *   object    a file or shared anonymous memory, with a page cache of its own
+ *   folio     2^order frames that are managed as one, while they are
+ *   slot      a swap slot
+ *   item      where a KSM page came from: the reverse map of KSM pages
  *   ref       a FOLL_GET or FOLL_PIN reference to a run of pages
  *   link      a frame on a list: the pages of a ref, or of an LRU batch
  *
@@ -23,11 +26,20 @@ enum { PIN_BIAS = 1024 };             /* GUP_PIN_COUNTING_BIAS */
 enum { REFCOUNT_LIMIT = 0x7fffffff }; /* try_grab_page refuses to go past it */
 
 enum frame_flags {
-	FRAME_ANON = 1,      /* PageAnon; owner is its anon */
-	FRAME_EXCLUSIVE = 2, /* PG_anon_exclusive, where the marker lives in the frame */
-	FRAME_BATCHED = 4,   /* an LRU batch holds a reference */
-	FRAME_ZERO = 8,      /* the shared zero page */
-	FRAME_SHARED = 16,   /* page of an object, which holds a reference; owner is the object */
+	FRAME_ANON = 1,       /* PageAnon; owner is its anon */
+	FRAME_EXCLUSIVE = 2,  /* PG_anon_exclusive, where the marker lives in the frame; of a folio that
+	                         PMDs map it is the first frame's that counts */
+	FRAME_BATCHED = 4,    /* an LRU batch holds a reference */
+	FRAME_ZERO = 8,       /* the shared zero page */
+	FRAME_SHARED = 16,    /* page of an object, which holds a reference; owner is the object */
+	FRAME_KSM = 32,       /* PageKsm, with FRAME_ANON; owner is its first item */
+	FRAME_LARGE = 64,     /* part of a large folio; owner is the folio, refcount is 0, and mapcount counts
+	                         the PTEs that map this frame */
+	FRAME_SWAPCACHE = 128, /* in the swap cache, which holds a reference; owner is the slot */
+	FRAME_WRITEBACK = 256, /* is being written to its slot */
+	FRAME_LAZYFREE = 512,  /* madvise free: no swap backs it until it is dirty again */
+	FRAME_POOLED = 1024,   /* of the hugetlb pool: no frame of the machine's own */
+	FRAME_DETACHED = 2048, /* of an object that is no more; references hold it */
 };
 
 /* The counts of a frame: what fork touches, and nothing else. */
@@ -35,20 +47,57 @@ struct frame {
 	uint32_t refcount; /* all references; a FOLL_PIN counts PIN_BIAS; if free: the next free frame */
 	uint32_t mapcount; /* PTEs that map it; the zero page's are not counted */
 	uint32_t flags;    /* enum frame_flags */
-	uint32_t owner;    /* anon or object; 0 once nothing maps an anonymous page */
+	uint32_t owner;    /* anon, object, item, folio or slot; 0 once nothing maps an anonymous page */
 };
 
 /* What a frame holds, beside its counts. */
 struct frame_body {
 	uint64_t value; /* the content of the page */
-	uint64_t index; /* page offset within its anon or object */
+	uint64_t index; /* page offset within its anon or object; of a KSM page 0 */
 };
 
 _Static_assert(sizeof(struct frame) + sizeof(struct frame_body) == 32, "32 bytes a frame");
 
 enum { FRAME_SHIFT = 12 }; /* 4096 frames a chunk: 64 KiB of each half */
 
-/* A page-table entry: flags in the low half, frame (leaf) or table in the high half. */
+enum folio_flags {
+	FOLIO_SHARED = 1,  /* more than one mm may map it (FOLIO_MM_IDS_SHARED) */
+	FOLIO_HUGETLB = 2, /* of the hugetlb pool; never split */
+};
+
+/* A large folio: its frames lie behind each other, aligned to their number. */
+struct folio {
+	uint32_t head;     /* first frame; next free folio if free */
+	uint32_t order;    /* log2 of the number of frames */
+	uint32_t refcount; /* all references; a FOLL_PIN counts 1 */
+	uint32_t mapcount; /* PTEs and PMDs that map any of it (large_mapcount) */
+	uint32_t entire;   /* PMDs among them (entire_mapcount) */
+	uint32_t pincount; /* FOLL_PIN references */
+	uint32_t owner;    /* anon or object */
+	uint32_t flags;    /* enum folio_flags */
+	uint32_t mm[2];          /* mms that are told apart, 0: free; and */
+	uint32_t mm_mapcount[2]; /* how much of mapcount is theirs */
+	uint64_t index;    /* page offset of the first frame within its anon or object */
+};
+
+/* A swap slot: in use while an entry names it or the swap cache has it. */
+struct slot {
+	uint32_t frame;    /* in the swap cache, 0: none; next free slot if free */
+	uint32_t count;    /* page-table entries that name it */
+	uint32_t owner;    /* of the cached frame: its anon, or of a KSM page its first item */
+	uint32_t unused;
+	uint64_t value;    /* what was written to it */
+};
+
+/* One way to a KSM page: the anon and the offset of a page that was merged into it. */
+struct item {
+	uint32_t next;     /* of the same page; next free item if free */
+	uint32_t anon;     /* is kept for it */
+	uint64_t index;
+};
+
+/* An entry: flags in the low half; frame, swap slot (leaf) or table in the high half.  An entry of a
+ * table of the second level may map a whole folio (PTE_HUGE). */
 #define PTE_PRESENT  UINT64_C(1)   /* maps a frame */
 #define PTE_WRITE    UINT64_C(2)   /* the CPU may write */
 #define PTE_DIRTY    UINT64_C(4)
@@ -57,6 +106,12 @@ enum { FRAME_SHIFT = 12 }; /* 4096 frames a chunk: 64 KiB of each half */
 #define PTE_SPECIAL  UINT64_C(32)  /* the zero page: no counts */
 #define PTE_MARKER   UINT64_C(64)  /* exclusive, where the marker lives in the PTE */
 #define PTE_TABLE    UINT64_C(128) /* names a table of the level below */
+#define PTE_HUGE     UINT64_C(256) /* a PMD: maps the folio whose first frame it names, or, with
+                                      PTE_SPECIAL, the huge zero page, which is frame 0 all over */
+#define PTE_SOFT     UINT64_C(512) /* soft-dirty: written since the last clear_refs */
+#define PTE_UFFD     UINT64_C(1024) /* userfaultfd write-protects it */
+#define PTE_SWAP     UINT64_C(2048) /* not present: names a swap slot; cow_entry_swapped() knows it.  Where
+                                      the marker lives in the frame, PTE_MARKER stands in for it */
 
 /* Beside a table: how full it is, and the extra table of the marker's home COW_MARKER_EXTRA. */
 struct table_info {
@@ -72,6 +127,14 @@ enum vma_flags {
 	VMA_WIPEONFORK = 16,     /* MADV_WIPEONFORK */
 	VMA_ACCOUNT = 32,        /* VM_ACCOUNT: was writable once; hinders merging, as in Linux */
 	VMA_HAD_WRITE_REF = 64,  /* a write reference was taken through it */
+	VMA_MERGEABLE = 128,     /* MADV_MERGEABLE */
+	VMA_HUGEPAGE = 256,      /* MADV_HUGEPAGE */
+	VMA_HUGETLB = 512,
+	VMA_UFFD_WP = 1024,      /* registered with userfaultfd for write-protection */
+	VMA_TRACKED = 2048,      /* soft-dirty tracking is on: VM_SOFTDIRTY is clear */
+	VMA_RESERVED = 4096,     /* hugetlb: owns the reservation (HPAGE_RESV_OWNER) */
+	VMA_UNMAPPED = 8192,     /* hugetlb: the owner has stolen pages (HPAGE_RESV_UNMAPPED) */
+	VMA_NOHUGEPAGE = 16384,  /* MADV_NOHUGEPAGE */
 };
 
 struct vma {
@@ -80,18 +143,20 @@ struct vma {
 	uint32_t flags;      /* enum vma_flags */
 	uint32_t mm;         /* owner */
 	uint32_t anon;       /* its own anon_vma, 0 until its first anonymous page */
-	uint32_t object;     /* shared memory; 0: private */
+	uint32_t object;     /* file or shared memory; 0: anonymous */
 	uint32_t chain;      /* first avc */
 	uint32_t left, right; /* treap by start, priority is a hash of start */
 	uint32_t next, prev; /* list by start */
-	uint32_t unused;
+	uint32_t next_of_object, prev_of_object; /* VMAs that map the same object */
+	uint32_t order;      /* of folios, where VMA_HUGEPAGE; 0: that of a PMD */
 };
 
 struct anon {
-	uint32_t chain;    /* first avc */
+	uint32_t chain;    /* first avc; next free anon if free */
 	uint32_t parent;   /* anon of the VMA that was forked; 0: a root */
 	uint32_t children; /* anons whose parent this is, a root counting itself */
 	uint32_t vmas;     /* VMAs whose own anon this is (num_active_vmas) */
+	uint32_t items;    /* of KSM pages: they keep it when its chain is empty */
 };
 
 struct avc {
@@ -102,11 +167,21 @@ struct avc {
 	uint32_t unused;
 };
 
+enum object_flags {
+	OBJECT_FILE = 1,    /* has a name: lives on without mappings, which `vmas` counts as one */
+	OBJECT_HUGETLB = 2, /* its pages are of the hugetlb pool, and entries of the second level */
+};
+
 struct object {
-	uint32_t root;   /* radix tree of its pages, of the geometry of page tables */
-	uint32_t vmas;   /* VMAs that map it; the last one frees it */
-	uint32_t number; /* 1, 2, ... in the order of creation */
+	uint32_t root;   /* radix tree of its pages, of the geometry of page tables; next free object if
+	                    free */
+	uint32_t vmas;   /* VMAs that map it, and one for the name of a file; the last one frees it */
+	uint32_t number; /* 1, 2, ... in the order of creation; a file handle's generation */
+	uint32_t flags;  /* enum object_flags */
+	uint32_t first;  /* VMA that maps it */
 	uint32_t unused;
+	uint64_t pages;  /* length of a file; of shared memory 0 */
+	uint64_t reserved; /* hugetlb: pages of the pool set aside for it, not used yet */
 };
 
 enum { MM_HAS_PINNED = 1 }; /* MMF_HAS_PINNED: set by the first FOLL_PIN, never cleared */
@@ -121,7 +196,7 @@ struct mm {
 	uint32_t vmas;
 	uint32_t avcs;        /* of all its VMAs: what fork must be able to copy */
 	uint32_t tables;      /* page-table pages */
-	uint64_t pages;       /* present PTEs */
+	uint64_t pages;       /* entries of leaf tables: present and swapped; a PMD counts as its pages */
 	uint32_t batch;       /* LRU batch: first link */
 	uint32_t batched;     /* its length */
 };

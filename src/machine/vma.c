@@ -3,6 +3,8 @@
  * VMAs: the treap and the list, splitting and merging.
  */
 #include "machine/anon.h"
+#include "machine/object.h"
+#include "machine/pmd.h"
 
 /* Priority in the treap: a hash of the start, so that equal sets of VMAs make equal trees. */
 static uint64_t priority(const struct vma *vma)
@@ -153,6 +155,8 @@ void vma_remove(cow_machine *m, uint32_t index)
 {
 	vma_unlink(m, index);
 	anon_unlink(m, index);
+	if (vma_at(m, index)->object)
+		object_unlink(m, index);
 	pool_give(&m->pools[POOL_VMA], index);
 }
 
@@ -162,6 +166,7 @@ uint32_t vma_split(cow_machine *m, uint32_t index, uint64_t page)
 	struct vma *vma = vma_at(m, index);
 	struct vma *new = vma_at(m, upper);
 
+	pmd_split_at(m, vma->mm, page);
 	*new = *vma;
 	new->start = page;
 	new->pgoff = vma_pgoff(vma, page);
@@ -170,14 +175,15 @@ uint32_t vma_split(cow_machine *m, uint32_t index, uint64_t page)
 	vma_link(m, upper);
 	anon_clone(m, upper, index);
 	if (new->object)
-		object_at(m, new->object)->vmas++;
+		object_link(m, upper);
 	return upper;
 }
 
-/* The mark of write references hinders no merge: no real kernel has it. */
+/* The mark of write references hinders no merge: no real kernel has it.  Nor does VM_SOFTDIRTY. */
 static bool flags_equal(const struct vma *a, const struct vma *b)
 {
-	return !((a->flags ^ b->flags) & ~(uint32_t)VMA_HAD_WRITE_REF);
+	return !((a->flags ^ b->flags) & ~(uint32_t)(VMA_HAD_WRITE_REF | VMA_TRACKED)) &&
+	       a->order == b->order;
 }
 
 /* Lets `target` swallow its neighbour `source`, if Linux would (vma_merge; v6.16+ conditions). */
@@ -195,8 +201,6 @@ static bool swallow(cow_machine *m, uint32_t target, uint32_t source)
 		into->anon = from->anon;
 		anon_clone(m, target, source);
 	}
-	if (into->object)
-		object_at(m, into->object)->vmas--;
 	into->flags |= from->flags & VMA_HAD_WRITE_REF;
 	if (into == low) {
 		uint64_t end = from->end;
@@ -256,6 +260,8 @@ int vma_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, uint6
 	uint64_t chains = more + 2;
 	int error = machine_reserve(m, POOL_VMA, more + 2);
 
+	if (!error)
+		error = pmd_split_reserve(m);
 	if (low)
 		chains += 2 * (uint64_t)anon_chain_length(m, low);
 	if (high)

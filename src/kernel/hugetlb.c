@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * hugetlb, after mm/hugetlb.c: pages of a pool of their own, each mapped by a PMD, never split,
+ * never swapped, never merged.  Faults, fork and mprotect of them, and the reservations.
+ *
+ * A private mapping is promised its pages when it is made (VMA_RESERVED): so many pages of the
+ * pool that are free are reserved for it as it has PMDs that do not map an anonymous page yet.
+ * That is a function of the page tables, so there is no resv_map; a page that is given up by
+ * madvise dontneed is promised again, as since v6.9.  Shared anonymous memory keeps its promise in
+ * the object, by number.  Children have none.  userfaultfd, NUMA hints and soft-dirty tracking
+ * leave hugetlb alone here.
+ */
+#include "kernel/ask.h"
+#include "machine/plant.h"
+
+/* ---- the pool ---- */
+
+/* Pages of the pool that nobody was promised. */
+static uint32_t unreserved(const cow_machine *m)
+{
+	uint32_t free = m->state.pool_free, reserved = m->state.pool_reserved;
+
+	return free > reserved ? free - reserved : 0;
+}
+
+bool hugetlb_spare(const cow_machine *m, uint64_t pages)
+{
+	return pages <= unreserved(m);
+}
+
+/* alloc_hugetlb_folio: a page of zeroes, from a reservation or from what is left; 0: there is
+ * none. */
+static uint32_t pool_page(cow_machine *m, bool reserved)
+{
+	uint32_t folio;
+
+	if (reserved ? !m->state.pool_free : !unreserved(m) && !(PLANTED(55) && m->state.pool_free))
+		return 0;
+	folio = folio_alloc(m, pmd_order(m), true);
+	if (!folio)
+		return 0;
+	folio_at(m, folio)->flags = FOLIO_HUGETLB;
+	m->state.pool_free--;
+	if (reserved)
+		m->state.pool_reserved--;
+	return folio;
+}
+
+uint32_t hugetlb_page(cow_machine *m, uint32_t object, uint64_t index, bool reserved)
+{
+	uint32_t folio = pool_page(m, reserved);
+
+	if (folio) {
+		folio_make_shared(m, folio, object, index);
+		object_add_huge(m, object, index, folio);
+	}
+	return folio;
+}
+
+int hugetlb_room(cow_machine *m, uint64_t first, uint64_t pages)
+{
+	if ((first | pages) & (pmd_pages(m) - 1))
+		return machine_fail(m, -EINVAL, "hugetlb memory has whole huge pages");
+	if (!hugetlb_spare(m, pages >> m->state.bits[0]))
+		return machine_fail(m, -ENOMEM, "%u pages of the hugetlb pool are free",
+				    unreserved(m));
+	return 0;
+}
+
+void hugetlb_map(cow_machine *m, uint32_t index)
+{
+	struct vma *vma = vma_at(m, index);
+	uint32_t pages = (uint32_t)((vma->end - vma->start) >> m->state.bits[0]);
+
+	if (!(vma->flags & VMA_SHARED)) {
+		vma->flags |= VMA_RESERVED;
+	} else {
+		if (object_at(m, vma->object)->flags & OBJECT_FILE)
+			return;
+		object_at(m, vma->object)->reserved += pages;
+	}
+	m->state.pool_reserved += pages;
+}
+
+/* True if the PMD maps a private page; it has used the page that it was promised then. */
+static bool maps_anon(const cow_machine *m, uint64_t pmd)
+{
+	return frame_at(m, pte_frame(pmd))->flags & FRAME_ANON;
+}
+
+void hugetlb_unmap(cow_machine *m, uint32_t index)
+{
+	const struct vma *vma = vma_at(m, index);
+	uint64_t promised = (vma->end - vma->start) >> m->state.bits[0];
+	struct leaf leaf;
+
+	for (uint64_t page = vma->start;
+	     leaf_next(m, mm_at(m, vma->mm)->root, &page, vma->end, &leaf);
+	     page = leaf.first + pmd_pages(m))
+		promised -= maps_anon(m, *leaf.pmd);
+	m->state.pool_reserved -= (uint32_t)promised;
+}
+
+void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf)
+{
+	if ((vma_at(m, vma)->flags & VMA_RESERVED) && maps_anon(m, *leaf->pmd))
+		m->state.pool_reserved++;
+}
+
+bool hugetlb_aligned(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
+{
+	const uint64_t ends[2] = { first, end };
+
+	for (int i = 0; i < 2; i++) {
+		uint32_t vma = ends[i] & (pmd_pages(m) - 1) ? vma_look(m, mm, ends[i]) : 0;
+
+		if (vma && vma_at(m, vma)->start < ends[i] && (vma_at(m, vma)->flags & VMA_HUGETLB))
+			return false;
+	}
+	return true;
+}
+
+/* True if the page lies behind the end of its file. */
+static bool behind_end(const cow_machine *m, const struct vma *vma, uint64_t page)
+{
+	return vma->object && (object_at(m, vma->object)->flags & OBJECT_FILE) &&
+	       vma_pgoff(vma, page) >= object_at(m, vma->object)->pages;
+}
+
+bool hugetlb_starved(const cow_machine *m, uint32_t mm, uint64_t page)
+{
+	uint32_t index = vma_look(m, mm, page);
+	const struct vma *vma = vma_at(m, index);
+
+	return index && vma->start <= page && (vma->flags & VMA_HUGETLB) &&
+	       !behind_end(m, vma, page);
+}
+
+/* ---- a page is mapped ---- */
+
+static uint32_t folio_index(const cow_machine *m, uint64_t pmd)
+{
+	return frame_at(m, pte_frame(pmd))->owner;
+}
+
+static uint64_t pgoff_of(const cow_machine *m, const struct fault *fault)
+{
+	return vma_pgoff(vma_at(m, fault->vma), pmd_first(m, fault->page));
+}
+
+/* make_huge_pte */
+static uint64_t make_pmd(const cow_machine *m, const struct vma *vma, uint32_t folio, bool write)
+{
+	return pte_make(folio_at(m, folio)->head,
+			PTE_HUGE | entry_flags(vma) | (write ? entry_written(vma) : 0));
+}
+
+/* Fills the empty PMD of the fault; the mapping has been counted. */
+static void set_pmd(cow_machine *m, struct fault *fault, uint64_t pmd)
+{
+	struct mm *mm = mm_at(m, fault->mm);
+
+	pmd_fill(m, &mm->root, fault->page, &mm->tables, pmd);
+	mm->pages += pmd_pages(m);
+	pmd_find(m, mm->root, fault->page, &fault->leaf);
+}
+
+/* The one reference that an anonymous folio was made with is its first mapping's. */
+static void count_first(cow_machine *m, uint32_t index, uint32_t mm)
+{
+	struct folio *folio = folio_at(m, index);
+
+	folio->entire++;
+	folio_add(folio, mm, 1);
+	machine_count(m, COW_COUNT_ATOMICS, 1);
+}
+
+/* Tells of each page of a huge page: it was made fresh, or of `from`, or reused. */
+static void tell_pages(cow_machine *m, enum cow_change_kind kind, const struct fault *fault,
+		       uint32_t frame, uint32_t from)
+{
+	uint64_t first = pmd_first(m, fault->page);
+
+	for (uint32_t i = 0; m->observer_count && i < pmd_pages(m); i++)
+		note_page(m, kind, fault->vma, first + i, frame + i, 0, from ? from + i : 0);
+}
+
+static void copy_pages(cow_machine *m, uint32_t to, uint32_t from)
+{
+	for (uint32_t i = 0; i < (PLANTED(53) ? 1 : pmd_pages(m)); i++)
+		frame_body(m, to + i)->value = frame_body(m, from + i)->value;
+}
+
+/* hugetlb_no_page for private anonymous memory: there is no huge zero page for it. */
+static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
+{
+	const struct vma *vma = vma_at(m, fault->vma);
+	uint32_t folio = pool_page(m, vma->flags & VMA_RESERVED);
+	uint64_t pmd;
+
+	if (!folio)
+		return COW_OUT_SIGBUS;
+	anon_prepare(m, fault->vma);
+	folio_make_anon(m, folio, vma->anon, pgoff_of(m, fault));
+	count_first(m, folio, fault->mm);
+	pmd = make_pmd(m, vma, folio, fault->flags & FAULT_WRITE);
+	set_pmd(m, fault, pmd);
+	pmd_marker_put(m, fault->leaf.pmd, true);
+	tell_pages(m, COW_CHANGE_FRESH, fault, folio_at(m, folio)->head, 0);
+	machine_count(m, COW_COUNT_ALLOCS, 1);
+	return COW_OUT_ALLOC;
+}
+
+/* The folio of the object's page, made if need be; 0: the pool has none. */
+static uint32_t object_page(cow_machine *m, const struct fault *fault)
+{
+	const struct vma *vma = vma_at(m, fault->vma);
+	uint64_t index = pgoff_of(m, fault);
+	uint32_t frame = object_frame(m, vma->object, index);
+	bool reserved = object_at(m, vma->object)->reserved;
+	uint32_t folio;
+
+	if (frame)
+		return frame_at(m, frame)->owner;
+	folio = hugetlb_page(m, vma->object, index, reserved);
+	if (!folio)
+		return 0;
+	if (reserved)
+		object_at(m, vma->object)->reserved--;
+	tell_pages(m, COW_CHANGE_ADD, fault, folio_at(m, folio)->head, 0);
+	return folio;
+}
+
+/* A private huge page takes the place of the page that the PMD of the fault maps. */
+static void install_copy(cow_machine *m, struct fault *fault, uint32_t folio)
+{
+	const struct vma *vma = vma_at(m, fault->vma);
+	uint64_t old = *fault->leaf.pmd;
+	bool write = fault->flags & FAULT_WRITE;
+
+	fault->new = folio_at(m, folio)->head;
+	anon_prepare(m, fault->vma);
+	folio_make_anon(m, folio, vma->anon, pgoff_of(m, fault));
+	count_first(m, folio, fault->mm);
+	copy_pages(m, fault->new, fault->old);
+	pmd_marker_put(m, fault->leaf.pmd, false);
+	*fault->leaf.pmd = make_pmd(m, vma, folio, write) |
+			   (write ? PTE_DIRTY | PTE_SOFT : old & (PTE_SOFT | PTE_UFFD));
+	pmd_marker_put(m, fault->leaf.pmd, true);
+	tell_pages(m, COW_CHANGE_COPY, fault, fault->new, fault->old);
+	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+	folio_unmap_pmd(m, folio_index(m, old), fault->mm);
+}
+
+/* hugetlb_no_page for a page of an object, after which hugetlb_wp copies it for a private write. */
+static enum cow_outcome fault_object(cow_machine *m, struct fault *fault)
+{
+	const struct vma *vma = vma_at(m, fault->vma);
+	bool shared = vma->flags & VMA_SHARED;
+	bool write = fault->flags & FAULT_WRITE;
+	uint32_t folio = object_page(m, fault), copy = 0;
+	uint64_t pmd;
+
+	if (!folio)
+		return COW_OUT_SIGBUS;
+	if (write && !shared) {
+		copy = pool_page(m, vma->flags & VMA_RESERVED);
+		if (!copy)
+			return COW_OUT_SIGBUS;
+	}
+	pmd = make_pmd(m, vma, folio, shared && write);
+	if (shared && (vma->flags & VMA_WRITE))
+		pmd |= PTE_WRITE;
+	folio_map_pmd(m, folio, fault->mm);
+	set_pmd(m, fault, pmd);
+	note_pmd(m, COW_CHANGE_MAP_HUGE, fault->vma, fault->leaf.first, pmd);
+	if (copy) {
+		fault->old = pte_frame(pmd);
+		install_copy(m, fault, copy);
+	}
+	machine_count(m, COW_COUNT_ALLOCS, 1);
+	return COW_OUT_ALLOC;
+}
+
+/* ---- a page is written that is mapped read-only ---- */
+
+/* What unmap_ref_private looks for: a private mapping of the folio that is not `mine`. */
+struct victim {
+	uint32_t mine;
+	struct mapping found;
+};
+
+static bool find_victim(cow_machine *m, const struct mapping *mapping, void *ctx)
+{
+	struct victim *victim = ctx;
+	const struct vma *vma = vma_at(m, mapping->vma);
+
+	if (mapping->vma == victim->mine || (vma->flags & (VMA_SHARED | VMA_RESERVED)))
+		return true;
+	victim->found = *mapping;
+	return false;
+}
+
+/* __unmap_hugepage_range for one page of a child: its VMA remembers that it was robbed. */
+static void rob(cow_machine *m, const struct mapping *from)
+{
+	struct vma *vma = vma_at(m, from->vma);
+	struct mm *mm = mm_at(m, vma->mm);
+	uint64_t pmd = *from->leaf.pmd;
+
+	note_pmd(m, COW_CHANGE_UNMAP_HUGE, from->vma, from->page, pmd);
+	if (!PLANTED(54))
+		vma->flags |= VMA_UNMAPPED;
+	pmd_empty(m, &from->leaf);
+	mm->pages -= pmd_pages(m);
+	folio_unmap_pmd(m, folio_index(m, pmd), vma->mm);
+	tables_prune(m, &mm->root, from->page, from->page + pmd_pages(m), &mm->tables);
+	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+}
+
+/* unmap_ref_private: the owner of the reservation has the page's other mappings taken away. */
+static void steal(cow_machine *m, const struct fault *fault)
+{
+	struct victim victim;
+
+	do {
+		victim = (struct victim){ .mine = fault->vma };
+		folio_rmap_walk(m, folio_index(m, *fault->leaf.pmd), find_victim, &victim);
+		if (victim.found.vma)
+			rob(m, &victim.found);
+	} while (victim.found.vma);
+}
+
+static enum cow_action wp_ask(cow_machine *m, struct fault *fault)
+{
+	struct question question = { COW_DECIDE_HUGETLB, fault->mm, fault->leaf.first,
+				     fault->leaf.pmd };
+	struct cow_view view = view_entry(m, fault->vma, &fault->leaf, 0);
+
+	view.req_write = (fault->flags & FAULT_WRITE) != 0;
+	view.req_unshare = (fault->flags & FAULT_UNSHARE) != 0;
+	fault->rule = ask(m, question, view);
+	return fault->rule->action;
+}
+
+/* The page stays; of an unshare fault read-only. */
+static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault)
+{
+	const struct vma *vma = vma_at(m, fault->vma);
+	uint64_t *pmd = fault->leaf.pmd;
+
+	if (maps_anon(m, *pmd)) {
+		/* page_move_anon_rmap, where nobody else must go on finding it */
+		if (folio_of(m, fault->old)->mapcount == 1)
+			page_set_anon(m, fault->old, vma->anon);
+		pmd_marker_put(m, pmd, true);
+		tell_pages(m, COW_CHANGE_REUSE, fault, fault->old, 0);
+	}
+	if (fault->flags & FAULT_WRITE) {
+		*pmd |= PTE_DIRTY | PTE_YOUNG | PTE_SOFT;
+		if (vma->flags & VMA_WRITE)
+			*pmd |= PTE_WRITE;
+		machine_count(m, COW_COUNT_REUSES, 1);
+	}
+	return COW_OUT_REUSE;
+}
+
+/* Takes a page for a copy, by force if this mapping was promised one; 0: there is none.  *again:
+ * the others' mappings are gone, so that it may be ours now. */
+static uint32_t wp_page(cow_machine *m, struct fault *fault, bool *again)
+{
+	bool owner = vma_at(m, fault->vma)->flags & VMA_RESERVED;
+	bool anon = maps_anon(m, *fault->leaf.pmd);
+	uint32_t folio = pool_page(m, owner && !anon);
+	bool stolen = *again;
+
+	*again = !folio && owner && anon && !stolen;
+	if (*again)
+		steal(m, fault);
+	return folio;
+}
+
+/* hugetlb_wp */
+static enum cow_outcome fault_wp_huge(cow_machine *m, struct fault *fault)
+{
+	bool again = false;
+	uint32_t folio;
+
+	fault->wp = true;
+	fault->old = pte_frame(*fault->leaf.pmd);
+	if (vma_at(m, fault->vma)->flags & VMA_SHARED)
+		return wp_reuse(m, fault);
+	do {
+		if (maps_anon(m, *fault->leaf.pmd) && wp_ask(m, fault) == COW_ACT_REUSE)
+			return wp_reuse(m, fault);
+		folio = wp_page(m, fault, &again);
+	} while (again);
+	if (!folio)
+		return COW_OUT_SIGBUS;
+	install_copy(m, fault, folio);
+	if (fault->flags & FAULT_UNSHARE) {
+		machine_count(m, COW_COUNT_UNSHARES, 1);
+		return COW_OUT_UNSHARE;
+	}
+	machine_count(m, COW_COUNT_COPIES, 1);
+	return COW_OUT_COPY;
+}
+
+enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
+{
+	const struct vma *vma = vma_at(m, fault->vma);
+
+	if (pmd_find(m, mm_at(m, fault->mm)->root, fault->page, &fault->leaf))
+		return fault_wp_huge(m, fault);
+	fault->leaf = (struct leaf){ 0 };
+	if ((vma->flags & VMA_UNMAPPED) || behind_end(m, vma, fault->page))
+		return COW_OUT_SIGBUS;
+	return vma->object ? fault_object(m, fault) : fault_anon(m, fault);
+}
+
+/* ---- fork and mprotect ---- */
+
+/* hugetlb_install_folio: the child gets a copy, and the parent's PMD is left alone. */
+static bool early_copy(cow_machine *m, uint32_t child_vma, const struct leaf *from, uint64_t *pmd)
+{
+	const struct vma *vma = vma_at(m, child_vma);
+	uint32_t folio = pool_page(m, false);
+	uint32_t new;
+
+	if (!folio)
+		return false;
+	new = folio_at(m, folio)->head;
+	folio_make_anon(m, folio, vma->anon, vma_pgoff(vma, from->first));
+	count_first(m, folio, vma->mm);
+	copy_pages(m, new, pte_frame(*from->pmd));
+	for (uint32_t i = 0; m->observer_count && i < pmd_pages(m); i++)
+		note_page(m, COW_CHANGE_EARLY_COPY, child_vma, from->first + i, new + i, 0,
+			  pte_frame(*from->pmd) + i);
+	*pmd = make_pmd(m, vma, folio, true) | PTE_DIRTY | PTE_SOFT;
+	pmd_marker_put(m, pmd, true);
+	machine_count(m, COW_COUNT_EARLY_COPIES, 1);
+	return true;
+}
+
+/* copy_hugetlb_page_range for one page.  Pages of the file need no asking: they are read-only. */
+bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct leaf *from,
+		  struct cow_result *result)
+{
+	uint32_t parent = vma_at(m, vma)->mm;
+	struct mm *child = mm_at(m, vma_at(m, child_vma)->mm);
+	enum cow_outcome outcome = COW_OUT_SHARE;
+	uint64_t pmd;
+
+	if (maps_anon(m, *from->pmd) &&
+	    ask(m, (struct question){ COW_DECIDE_FORK, parent, from->first, from->pmd },
+		view_entry(m, vma, from, 0))
+			    ->action == COW_ACT_EARLY_COPY) {
+		outcome = COW_OUT_EARLY_COPY;
+		if (!early_copy(m, child_vma, from, &pmd))
+			return false;
+	} else {
+		if (maps_anon(m, *from->pmd))
+			pmd_marker_put(m, from->pmd, false);
+		pmd = *from->pmd & ~(PTE_WRITE | PTE_YOUNG | PTE_UFFD);
+		if (!PLANTED(52))
+			*from->pmd &= ~PTE_WRITE;
+		folio_map_pmd(m, folio_index(m, pmd), vma_at(m, child_vma)->mm);
+	}
+	pmd_fill(m, &child->root, from->first, &child->tables, pmd);
+	child->pages += pmd_pages(m);
+	note_pmd(m, COW_CHANGE_MAP_HUGE, child_vma, from->first, pmd);
+	result->counts[outcome] += pmd_pages(m);
+	machine_count(m, COW_COUNT_FORK_PAGES, 1);
+	return true;
+}
+
+/* hugetlb_change_protection: a private mapping never becomes writable by it. */
+void hugetlb_protect(cow_machine *m, uint32_t index, const struct leaf *leaf)
+{
+	const struct vma *vma = vma_at(m, index);
+
+	(void)m;
+	*leaf->pmd &= ~(PTE_WRITE | PTE_PROTNONE);
+	if (!(vma->flags & VMA_READ))
+		*leaf->pmd |= PTE_PROTNONE;
+	if ((vma->flags & VMA_WRITE) && (vma->flags & VMA_SHARED))
+		*leaf->pmd |= PTE_WRITE;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Base pages out of large folios: split.c.
+ */
+#ifndef COWLAB_KERNEL_SPLIT_H
+#define COWLAB_KERNEL_SPLIT_H
+
+#include "kernel/kernel.h"
+
+/* Splits the folio of a frame that has FRAME_LARGE, and every PMD that maps it.  False: a reference, or
+ * hugetlb, keeps it whole, and nothing has changed.  Entries and tables found before are stale. */
+bool split_folio(cow_machine *m, uint32_t frame);
+/* Reserves the tables for as many splits as there are PMDs.  Returns 0 or -ENOMEM. */
+int split_folio_reserve(cow_machine *m);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Write protection that is not mprotect's: userfaultfd, after mwriteprotect_range and
+ * change_pte_range, and soft-dirty tracking, after clear_refs_write.  Both leave the marker alone:
+ * the page is as much the process's own as before, only its next write is wanted to be seen.
+ *
+ * Never decides whether a resolved page becomes writable, nor whether a pinned page may be
+ * write-protected: the policy is asked.  Read numa.c next.
+ */
+#include "kernel/ask.h"
+#include "machine/plant.h"
+
+/* ---- userfaultfd ---- */
+
+/* change_pte_range, change_huge_pmd with MM_CP_UFFD_WP. */
+static void uffd_protect(uint64_t *entry)
+{
+	*entry |= PTE_UFFD;
+	if (!PLANTED(40))
+		*entry &= ~PTE_WRITE;
+}
+
+/* The same with MM_CP_UFFD_WP_RESOLVE.  v6.2+: MM_CP_TRY_CHANGE_WRITABLE, so that entries which
+ * were not protected are asked about too. */
+static void uffd_resolve(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
+{
+	const struct vma *in = vma_at(m, vma);
+	uint32_t slot = leaf_slot(m, page);
+	uint64_t *entry = leaf->pmd ? leaf->pmd : &leaf->ptes[slot];
+	struct question question = { COW_DECIDE_UFFD, in->mm, page, entry };
+
+	*entry &= ~PTE_UFFD;
+	if (!(in->flags & VMA_WRITE) || !(*entry & PTE_PRESENT) ||
+	    (*entry & (PTE_WRITE | PTE_PROTNONE | PTE_SPECIAL)) ||
+	    !page_ownable(m, pte_frame(*entry)) ||
+	    ask(m, question, view_entry(m, vma, leaf, slot))->action != COW_ACT_WRITABLE)
+		return;
+	*entry |= PTE_WRITE;
+	for (uint64_t i = 0; i < (leaf->pmd ? pmd_pages(m) : 1); i++)
+		note_page(m, COW_CHANGE_REUSE, vma, page + i, pte_frame(*entry) + (uint32_t)i, 0, 0);
+	machine_count(m, COW_COUNT_UPGRADES, 1);
+}
+
+/* uffd_wp_range for pages of one VMA.  A page that is not there stays unprotected: so it is without
+ * UFFD_FEATURE_WP_UNPOPULATED. */
+static void uffd_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool on)
+{
+	uint32_t mm = vma_at(m, vma)->mm;
+	bool changed = false;
+	struct leaf leaf;
+
+	for (uint64_t page = first; leaf_next(m, mm_at(m, mm)->root, &page, end, &leaf);) {
+		if (leaf.pmd && (page != leaf.first || end - page < pmd_pages(m)))
+			pmd_split(m, mm, &leaf); /* change_pmd_range: it is covered in part */
+		if (leaf.pmd) {
+			if (on)
+				uffd_protect(leaf.pmd);
+			else
+				uffd_resolve(m, vma, &leaf, page);
+			changed = true;
+			page += pmd_pages(m);
+			continue;
+		}
+		for (; page < end && page < leaf.first + leaf_entries(m); page++) {
+			uint64_t *pte = &leaf.ptes[leaf_slot(m, page)];
+
+			if (!*pte)
+				continue;
+			if (on)
+				uffd_protect(pte);
+			else
+				uffd_resolve(m, vma, &leaf, page);
+			changed = true;
+		}
+	}
+	machine_count(m, COW_COUNT_TLB_FLUSHES, changed);
+}
+
+/* What is registered, or resolved, must be private anonymous memory without a hole, as it was up to
+ * v5.18; the markers that v5.19 put where a page of a file is missing are not modelled. */
+static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
+{
+	for (uint64_t page = first; page < end;) {
+		uint32_t vma = vma_covering(m, mm, page);
+		const struct vma *in = vma ? vma_at(m, vma) : NULL;
+
+		if (!in || (!on && !(in->flags & VMA_UFFD_WP)))
+			return machine_fail(m, -ENOENT, "nothing is %s at 0x%llx",
+					    on ? "mapped" : "registered",
+					    (unsigned long long)(page << m->state.page_shift));
+		if (in->object || (in->flags & (VMA_SHARED | VMA_HUGETLB)))
+			return machine_fail(m, -EINVAL, "the memory at 0x%llx cannot be registered",
+					    (unsigned long long)(page << m->state.page_shift));
+		page = in->end;
+	}
+	return 0;
+}
+
+/* userfaultfd_register, then mwriteprotect_range. */
+static void uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
+{
+	for (uint64_t page = first; page < end;) {
+		uint32_t vma = vma_covering(m, mm, page);
+		uint64_t high;
+
+		if (!(vma_at(m, vma)->flags & VMA_UFFD_WP)) {
+			vma = vma_cut(m, vma, page, end);
+			vma_at(m, vma)->flags |= VMA_UFFD_WP;
+		}
+		high = vma_at(m, vma)->end < end ? vma_at(m, vma)->end : end;
+		uffd_entries(m, vma, page, high, on);
+		vma_merge(m, vma);
+		page = high;
+	}
+}
+
+int cow_uffd_wp(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bool on)
+{
+	struct cow_op op;
+	uint64_t first;
+	uint32_t mm;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (!error)
+		error = range_check(m, addr, pages, &first);
+	if (!error)
+		error = uffd_check(m, mm, first, first + pages, on);
+	if (!error)
+		error = vma_reserve(m, mm, first, first + pages, 2);
+	if (error)
+		return error;
+	op_set(m, &op, COW_OP_UFFD_WP, mm, addr, pages);
+	op.value = on;
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	uffd_range(m, mm, first, first + pages, on);
+	return op_end(m, &op, 0);
+}
+
+/* ---- soft-dirty ---- */
+
+/* pte_is_pinned: of what can be written of a private mapping, the policy may want to keep some. */
+static bool clean_refused(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
+{
+	const struct vma *in = vma_at(m, vma);
+	uint32_t slot = leaf_slot(m, page);
+	const uint64_t *entry = leaf->pmd ? leaf->pmd : &leaf->ptes[slot];
+	struct question question = { COW_DECIDE_CLEAN, in->mm, page, entry };
+
+	if (!(*entry & PTE_WRITE) || (in->flags & VMA_SHARED) ||
+	    !(frame_at(m, pte_frame(*entry))->flags & FRAME_ANON))
+		return false;
+	return ask(m, question, view_entry(m, vma, leaf, slot))->action == COW_ACT_WRITABLE;
+}
+
+/* clear_soft_dirty, clear_soft_dirty_pmd.  A page that is kept writable stays soft-dirty too. */
+static void clean_entry(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
+{
+	uint64_t *entry = leaf->pmd ? leaf->pmd : &leaf->ptes[leaf_slot(m, page)];
+
+	if (*entry & PTE_SWAP)
+		*entry &= ~PTE_SOFT;
+	else if (*entry && (PLANTED(41) || !clean_refused(m, vma, leaf, page)))
+		*entry &= ~(PTE_SOFT | PTE_WRITE);
+}
+
+static void clean_vma(cow_machine *m, uint32_t vma)
+{
+	const struct vma *in = vma_at(m, vma);
+	struct leaf leaf;
+
+	for (uint64_t page = in->start; leaf_next(m, mm_at(m, in->mm)->root, &page, in->end, &leaf);) {
+		uint64_t end = leaf.first + leaf_entries(m);
+
+		if (leaf.pmd) {
+			clean_entry(m, vma, &leaf, page);
+			page = end;
+			continue;
+		}
+		for (; page < end && page < in->end; page++)
+			clean_entry(m, vma, &leaf, page);
+	}
+}
+
+int cow_clear_refs(cow_machine *m, cow_mm handle)
+{
+	struct cow_op op;
+	uint32_t mm;
+	int error = mm_resolve(m, handle, &mm);
+
+	if (error)
+		return error;
+	op_set(m, &op, COW_OP_CLEAR_REFS, mm, 0, m->pages);
+	error = op_begin(m, &op);
+	if (error)
+		return error;
+	for (uint32_t vma = mm_at(m, mm)->vma_first; vma; vma = vma_at(m, vma)->next) {
+		/* walk_page_range calls clear_refs back for no hugetlb page. */
+		if (!(vma_at(m, vma)->flags & VMA_HUGETLB))
+			clean_vma(m, vma);
+		if (!PLANTED(42))
+			vma_at(m, vma)->flags |= VMA_TRACKED;
+	}
+	machine_count(m, COW_COUNT_TLB_FLUSHES, 1); /* flush_tlb_mm, whatever was found */
+	return op_end(m, &op, 0);
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Large folios: taking, counting, splitting and freeing them, and the aligned runs of free frames
+ * that they are made of.  A run goes back to the list of its order; frames of a folio that was
+ * split come back one by one, and are gathered into runs again when none is left and many are free.
+ * So no machine fails for want of a run while it has the frames: fragmentation is not modelled.
+ *
+ * The frames of a folio are told from free ones by their flags, so it is stamped (folio_make_*)
+ * before the next one is taken.
+ */
+#include "machine/folio.h"
+#include "machine/plant.h"
+
+/* The frames from `first` on that lie behind each other in memory, at most as many as to `end`. */
+static struct frame *frames_chunk(const cow_machine *m, uint32_t first, uint32_t end,
+				  uint32_t *count)
+{
+	uint32_t left = (1u << FRAME_SHIFT) - (first & ((1u << FRAME_SHIFT) - 1));
+
+	*count = left < end - first ? left : end - first;
+	return frame_at(m, first);
+}
+
+static void run_give(cow_machine *m, uint32_t order, uint32_t head)
+{
+	frame_at(m, head)->refcount = m->state.blocks[order];
+	m->state.blocks[order] = head;
+	m->state.blocked += 1u << order;
+}
+
+/* Takes a free run, zeroed, off its list; of a larger one the rest stays free.  0: there is
+ * none. */
+static uint32_t run_take(cow_machine *m, uint32_t order)
+{
+	uint32_t from = order;
+	uint32_t head;
+
+	while (from < MACHINE_ORDERS && !m->state.blocks[from])
+		from++;
+	if (from == MACHINE_ORDERS)
+		return 0;
+	head = m->state.blocks[from];
+	m->state.blocks[from] = frame_at(m, head)->refcount;
+	m->state.blocked -= 1u << from;
+	frame_at(m, head)->refcount = 0;
+	while (from-- > order)
+		run_give(m, from, head + (1u << from));
+	return head;
+}
+
+static void single_give(cow_machine *m, uint32_t frame)
+{
+	frame_at(m, frame)->refcount = m->pools[POOL_FRAME].free;
+	m->pools[POOL_FRAME].free = frame;
+}
+
+/* A run from behind all that was ever used; what lies before its alignment is free singly. */
+static uint32_t run_fresh(cow_machine *m, uint32_t order)
+{
+	struct pool *pool = &m->pools[POOL_FRAME];
+	uint64_t head = ((uint64_t)pool->used + (1u << order) - 1) >> order << order;
+	uint64_t end = head + (1u << order);
+
+	if (end > pool->capacity || end > m->pools[POOL_BODY].capacity)
+		return 0;
+	for (uint32_t gap = (uint32_t)head; gap-- > pool->used;)
+		single_give(m, gap);
+	pool->used = m->pools[POOL_BODY].used = (uint32_t)end;
+	return (uint32_t)head;
+}
+
+enum { BREAK_ORDER = 4, GATHER_ORDER = 2 };
+
+/* A few at a time: the rest of the run stays one. */
+bool runs_break(cow_machine *m)
+{
+	for (uint32_t order = BREAK_ORDER; order; order--) {
+		uint32_t head = run_take(m, order);
+
+		if (!head)
+			continue;
+		for (uint32_t frame = head + (1u << order); frame-- > head;)
+			single_give(m, frame);
+		return true;
+	}
+	return false;
+}
+
+/* Makes runs, as large as they can be, of the free frames first to end-1; the rest is free
+ * singly, in ascending order. */
+static uint32_t *runs_make(cow_machine *m, uint32_t first, uint32_t end, uint32_t *tail)
+{
+	while (first < end) {
+		uint32_t order = (uint32_t)__builtin_ctz(first);
+
+		if (order >= MACHINE_ORDERS)
+			order = MACHINE_ORDERS - 1;
+		while (end - first < 1u << order)
+			order--;
+		if (order >= GATHER_ORDER) {
+			run_give(m, order, first);
+		} else {
+			for (uint32_t i = 0; i < 1u << order; i++) {
+				*tail = first + i;
+				tail = &frame_at(m, first + i)->refcount;
+			}
+		}
+		first += 1u << order;
+	}
+	return tail;
+}
+
+static uint32_t singles(const cow_machine *m)
+{
+	const struct pool *pool = &m->pools[POOL_FRAME];
+
+	return pool->used - 1 - pool->live - m->state.blocked;
+}
+
+/* Makes runs of all that is free.  Frames in use have flags; free ones at most the link in their
+ * first word. */
+static void runs_gather(cow_machine *m)
+{
+	struct pool *pool = &m->pools[POOL_FRAME];
+	uint32_t *tail = &pool->free;
+	uint32_t first = 0; /* of the free frames before this one; 0: it is in use */
+
+	memset(m->state.blocks, 0, sizeof(m->state.blocks));
+	m->state.blocked = 0;
+	for (uint32_t frame = 1; frame < pool->used; frame++) {
+		struct frame *at = frame_at(m, frame);
+
+		if (!at->flags) {
+			at->refcount = 0;
+			first = first ? first : frame;
+		} else if (first) {
+			tail = runs_make(m, first, frame, tail);
+			first = 0;
+		}
+	}
+	if (first)
+		tail = runs_make(m, first, pool->used, tail);
+	*tail = 0;
+	m->state.scattered = singles(m);
+}
+
+int folio_reserve(cow_machine *m, uint64_t small, uint32_t order, uint64_t large)
+{
+	const struct pool *pool = &m->pools[POOL_FRAME];
+	uint64_t left = m->state.frames - m->state.frames_used;
+	int error = frame_reserve(m, small);
+	uint64_t want;
+
+	if (error || !large)
+		return error;
+	error = machine_reserve(m, POOL_FOLIO, large);
+	if (error)
+		return error;
+	/* Behind what is used now, what `small` may take of it, and a gap for alignment: a gap
+	 * is free singly, and the next single frames come from there. */
+	if (small > left)
+		small = left;
+	want = pool->used + small + ((large + 1) << order);
+	if (want <= pool->capacity && want <= m->pools[POOL_BODY].capacity)
+		return 0;
+	error = machine_reserve(m, POOL_FRAME, want - 1 - pool->live);
+	return error ? error : machine_reserve(m, POOL_BODY, want - 1 - pool->live);
+}
+
+uint32_t folio_alloc(cow_machine *m, uint32_t order, bool pooled)
+{
+	struct pool *pool = &m->pools[POOL_FRAME];
+	uint32_t frames = 1u << order;
+	struct folio *folio;
+	uint32_t head, index;
+
+	if (!pooled && m->state.frames - m->state.frames_used < frames)
+		return 0;
+	if (!pool_spare(&m->pools[POOL_FOLIO]))
+		return 0;
+	head = run_take(m, order);
+	/* Gathering walks all frames, so it waits until many are free that were not found
+	 * scattered. */
+	if (!head && singles(m) > m->state.scattered + pool->used / 8 + 2 * frames) {
+		runs_gather(m);
+		head = run_take(m, order);
+	}
+	if (!head)
+		head = run_fresh(m, order);
+	if (!head)
+		return 0;
+	pool->live += frames;
+	m->pools[POOL_BODY].live = pool->live;
+	if (!pooled) {
+		m->state.frames_used += frames;
+		if (m->state.frames_used > m->counters[COW_COUNT_PEAK_FRAMES])
+			m->counters[COW_COUNT_PEAK_FRAMES] = m->state.frames_used;
+	}
+	index = pool_take(&m->pools[POOL_FOLIO]);
+	folio = folio_at(m, index);
+	folio->head = head;
+	folio->order = order;
+	folio->flags = pooled ? FOLIO_HUGETLB : 0;
+	return index;
+}
+
+/* Gives each frame its flags, its folio, and PTEs that map it. */
+static void folio_stamp(cow_machine *m, uint32_t index, uint32_t flags, uint32_t mapcount)
+{
+	const struct folio *folio = folio_at(m, index);
+	const struct frame stamp = { .flags = FRAME_LARGE | flags,
+				     .owner = index,
+				     .mapcount = mapcount };
+	uint32_t end = folio->head + folio_frames(folio), count;
+
+	for (uint32_t first = folio->head; first < end; first += count) {
+		struct frame *frames = frames_chunk(m, first, end, &count);
+
+		for (uint32_t i = 0; i < count; i++)
+			frames[i] = stamp;
+	}
+}
+
+static void folio_make(cow_machine *m, uint32_t index, uint32_t owner, uint64_t offset)
+{
+	struct folio *folio = folio_at(m, index);
+
+	folio->refcount = 1;
+	folio->owner = owner;
+	folio->index = offset;
+}
+
+static uint32_t pooled_flag(const struct folio *folio)
+{
+	return folio->flags & FOLIO_HUGETLB ? FRAME_POOLED : 0;
+}
+
+void folio_make_anon(cow_machine *m, uint32_t index, uint32_t anon, uint64_t offset)
+{
+	folio_make(m, index, anon, offset);
+	folio_stamp(m, index, FRAME_ANON | pooled_flag(folio_at(m, index)), 0);
+}
+
+void folio_make_mapped(cow_machine *m, uint32_t index, uint32_t anon, uint64_t offset, uint32_t mm)
+{
+	struct folio *folio = folio_at(m, index);
+
+	folio_make(m, index, anon, offset);
+	folio->refcount = folio_frames(folio);
+	folio_add(folio, mm, folio_frames(folio));
+	folio_stamp(m, index,
+		    FRAME_ANON | (m->state.marker == COW_MARKER_FRAME ? FRAME_EXCLUSIVE : 0u), 1);
+	machine_count(m, COW_COUNT_ATOMICS, 2);
+}
+
+void folio_make_shared(cow_machine *m, uint32_t index, uint32_t object, uint64_t offset)
+{
+	folio_make(m, index, object, offset); /* the reference is the page cache's */
+	folio_stamp(m, index, FRAME_SHARED | pooled_flag(folio_at(m, index)), 0);
+}
+
+void folio_copy(cow_machine *m, uint32_t index, uint32_t from)
+{
+	const struct folio *folio = folio_at(m, index);
+
+	/* Both are aligned to their length, so that chunks end at the same pages. */
+	for (uint32_t done = 0, count; done < folio_frames(folio); done += count) {
+		struct frame_body *to = frame_body(m, folio->head + done);
+		const struct frame_body *old = frame_body(m, from + done);
+
+		frames_chunk(m, folio->head + done, folio->head + folio_frames(folio), &count);
+		for (uint32_t i = 0; i < count; i++)
+			to[i].value = old[i].value;
+	}
+}
+
+/* v6.15+: folio_add_large_mapcount */
+void folio_add(struct folio *folio, uint32_t mm, uint32_t mappings)
+{
+	folio->mapcount += mappings;
+	for (int i = 0; i < 2; i++)
+		if (folio->mm[i] == mm) {
+			folio->mm_mapcount[i] += mappings;
+			return;
+		}
+	for (int i = 0; i < 2; i++)
+		if (!folio->mm[i]) {
+			folio->mm[i] = mm;
+			folio->mm_mapcount[i] = mappings;
+			if (folio->mapcount != mappings)
+				folio->flags |= FOLIO_SHARED;
+			return;
+		}
+}
+
+/* v6.15+: folio_sub_large_mapcount.  A slot may count fewer mappings than its mm has, if both
+ * were taken when the first of them were made; never more, so a slot that counts all is exact. */
+void folio_remove(struct folio *folio, uint32_t mm, uint32_t mappings)
+{
+	folio->mapcount -= mappings;
+	for (int i = 0; i < 2; i++) {
+		if (folio->mm[i] != mm)
+			continue;
+		if (folio->mm_mapcount[i] > mappings) {
+			folio->mm_mapcount[i] -= mappings;
+			return;
+		}
+		folio->mm_mapcount[i] = 0;
+		folio->mm[i] = 0;
+		break;
+	}
+	if (folio->mm_mapcount[0] == folio->mapcount || folio->mm_mapcount[1] == folio->mapcount)
+		folio->flags &= ~(uint32_t)FOLIO_SHARED;
+}
+
+void folio_map_new(cow_machine *m, uint32_t index, uint32_t mm)
+{
+	struct folio *folio = folio_at(m, index);
+
+	machine_count(m, COW_COUNT_ATOMICS, 2);
+	folio->entire = 1;
+	folio_add(folio, mm, 1);
+}
+
+void folio_map_pmd(cow_machine *m, uint32_t index, uint32_t mm)
+{
+	struct folio *folio = folio_at(m, index);
+
+	machine_count(m, COW_COUNT_ATOMICS, 2);
+	folio->refcount++;
+	folio->entire++;
+	folio_add(folio, mm, 1);
+}
+
+/* Nothing maps it any more: it lives on for its references alone. */
+static void folio_orphan(cow_machine *m, struct folio *folio)
+{
+	uint32_t end = folio->head + folio_frames(folio), count;
+
+	if (!(frame_at(m, folio->head)->flags & FRAME_ANON))
+		return;
+	folio->owner = 0;
+	for (uint32_t first = folio->head; first < end; first += count) {
+		struct frame *frames = frames_chunk(m, first, end, &count);
+
+		for (uint32_t i = 0; i < count; i++)
+			frames[i].flags &= ~(uint32_t)FRAME_EXCLUSIVE;
+	}
+}
+
+static void folio_free(cow_machine *m, uint32_t index)
+{
+	struct folio *folio = folio_at(m, index);
+	uint32_t head = folio->head, order = folio->order;
+	uint32_t end = head + folio_frames(folio), count;
+
+	if (folio->flags & FOLIO_HUGETLB)
+		m->state.pool_free++;
+	else
+		m->state.frames_used -= folio_frames(folio);
+	for (uint32_t first = head; first < end; first += count) {
+		struct frame *frames = frames_chunk(m, first, end, &count);
+
+		memset(frames, 0, count * sizeof(*frames));
+		memset(frame_body(m, first), 0, count * sizeof(struct frame_body));
+	}
+	m->pools[POOL_FRAME].live -= folio_frames(folio);
+	m->pools[POOL_BODY].live = m->pools[POOL_FRAME].live;
+	pool_give(&m->pools[POOL_FOLIO], index);
+	run_give(m, order, head);
+}
+
+void folio_put(cow_machine *m, uint32_t index, uint32_t references)
+{
+	struct folio *folio = folio_at(m, index);
+
+	machine_count(m, COW_COUNT_ATOMICS, 1);
+	folio->refcount -= references;
+	if (!folio->refcount)
+		folio_free(m, index);
+}
+
+void folio_unmap_pmd(cow_machine *m, uint32_t index, uint32_t mm)
+{
+	struct folio *folio = folio_at(m, index);
+
+	machine_count(m, COW_COUNT_ATOMICS, 1);
+	folio->entire--;
+	folio_remove(folio, mm, 1);
+	if (!folio->mapcount && folio->refcount > 1)
+		folio_orphan(m, folio);
+	folio_put(m, index, PLANTED(39) && folio->refcount > 1 ? 2 : 1);
+}
+
+void folio_unmap_page(cow_machine *m, uint32_t index, uint32_t mm)
+{
+	struct frame *frame = frame_at(m, index);
+	uint32_t owner = frame->owner;
+	struct folio *folio = folio_at(m, owner);
+
+	machine_count(m, COW_COUNT_ATOMICS, 1);
+	/* Nobody owns what nobody maps; where PMDs map it, the first frame's marker is theirs. */
+	if (!--frame->mapcount && !folio->entire)
+		frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
+	folio_remove(folio, mm, 1);
+	if (!folio->mapcount && folio->refcount > 1)
+		folio_orphan(m, folio);
+	folio_put(m, owner, 1);
+}
+
+void folio_split(cow_machine *m, uint32_t index)
+{
+	struct folio folio = *folio_at(m, index);
+
+	machine_count(m, COW_COUNT_FOLIO_SPLITS, 1);
+	pool_give(&m->pools[POOL_FOLIO], index);
+	for (uint32_t i = 0; i < folio_frames(&folio); i++) {
+		struct frame *frame = frame_at(m, folio.head + i);
+
+		frame->flags &= ~(uint32_t)FRAME_LARGE;
+		frame->refcount = frame->mapcount;
+		frame->owner = folio.owner;
+		frame_body(m, folio.head + i)->index = folio.index + i;
+		if (!frame->mapcount)
+			frame_free(m, folio.head + i);
+	}
+}

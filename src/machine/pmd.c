@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Splitting a PMD, after __split_huge_pmd_locked: the folio stays, each page gets a PTE of its own.
+ */
+#include "machine/pmd.h"
+#include "machine/plant.h"
+
+/* Each page of the folio is mapped once more by a PTE. */
+static void count_pages(cow_machine *m, const struct folio *folio, bool exclusive)
+{
+	uint32_t flag = exclusive && m->state.marker == COW_MARKER_FRAME ? FRAME_EXCLUSIVE : 0;
+
+	for (uint32_t done = 0; done < folio_frames(folio);) {
+		uint32_t at = folio->head + done;
+		uint32_t chunk = (1u << FRAME_SHIFT) - (at & ((1u << FRAME_SHIFT) - 1));
+		struct frame *frames = frame_at(m, at);
+
+		if (chunk > folio_frames(folio) - done)
+			chunk = folio_frames(folio) - done;
+		for (uint32_t i = 0; i < chunk; i++) {
+			frames[i].mapcount++;
+			frames[i].flags |= flag;
+		}
+		done += chunk;
+	}
+}
+
+/* The marker of each page in a table beside the page table. */
+static void mark_side(cow_machine *m, const struct leaf *leaf)
+{
+	uint32_t pages = leaf_entries(m);
+	uint64_t *side;
+
+	side_marker_put(m, leaf, 0, true); /* makes the extra table */
+	side = m->state.marker == COW_MARKER_ADJACENT
+		       ? leaf->ptes + pages
+		       : table_at(m, table_info(m, leaf->table)->extra);
+	for (uint32_t slot = 1; slot < pages; slot++)
+		side[slot] = true;
+	machine_count(m, COW_COUNT_SIDE_LOOKUPS,
+		      (uint64_t)(pages - 1) * (m->state.marker == COW_MARKER_EXTRA ? 2 : 1));
+}
+
+void pmd_split(cow_machine *m, uint32_t mm, struct leaf *leaf)
+{
+	uint64_t pmd = *leaf->pmd;
+	bool marker = pmd_marker_get(m, pmd);
+	uint64_t flags = pmd & UINT64_C(0xffffffff) & ~(PTE_HUGE | PTE_MARKER);
+	uint32_t pages = (uint32_t)pmd_pages(m);
+	struct folio *folio;
+
+	machine_count(m, COW_COUNT_PMD_SPLITS, 1);
+	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+	machine_forget(m);
+	pmd_to_table(m, leaf, &mm_at(m, mm)->tables);
+	table_info(m, leaf->table)->used = pages;
+	if (pmd & PTE_SPECIAL) {
+		for (uint32_t slot = 0; slot < pages; slot++)
+			leaf->ptes[slot] = pte_make(0, flags);
+		return;
+	}
+	if (marker && m->state.marker == COW_MARKER_PTE && !PLANTED(26))
+		flags |= PTE_MARKER;
+	for (uint32_t slot = 0; slot < pages; slot++)
+		leaf->ptes[slot] = pte_make(pte_frame(pmd) + slot, flags);
+	if (marker && m->state.marker >= COW_MARKER_ADJACENT)
+		mark_side(m, leaf);
+	folio = folio_of(m, pte_frame(pmd));
+	count_pages(m, folio, marker);
+	folio->entire--;
+	folio->refcount += pages - 1;
+	folio_add(folio, mm, pages - 1);
+}
+
+void pmd_split_at(cow_machine *m, uint32_t mm, uint64_t page)
+{
+	struct leaf leaf;
+
+	if (page < m->pages && pmd_find(m, mm_at(m, mm)->root, page, &leaf) && leaf.first != page)
+		pmd_split(m, mm, &leaf);
+}
+
+int pmd_split_reserve(cow_machine *m)
+{
+	int error;
+
+	if (!m->state.pmds)
+		return 0;
+	error = machine_reserve(m, POOL_TABLE, 4);
+	return error ? error : machine_reserve(m, POOL_INFO, pool_spare(&m->pools[POOL_TABLE]));
+}

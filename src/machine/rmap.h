@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The reverse map: from a frame to the entries that map it.  Of an anonymous page through the VMAs on
+ * its anon's list, of a KSM page through its items, of a page of an object through the VMAs that map
+ * the object.  The cost grows with those VMAs, not with the machine.
+ */
+#ifndef COWLAB_MACHINE_RMAP_H
+#define COWLAB_MACHINE_RMAP_H
+
+#include "machine/anon.h"
+#include "machine/folio.h"
+
+/* One entry that maps a page. */
+struct mapping {
+	uint32_t vma;
+	uint64_t page;      /* of a PMD: its first page */
+	struct leaf leaf;   /* table of the PTE; of a PMD: leaf.pmd is the entry */
+	uint32_t slot;      /* of the PTE in leaf.ptes */
+};
+
+/* May change or empty the entry and free tables, but change no VMA.  Once nothing maps the frame,
+ * the walk ends by itself.  @return false to stop */
+typedef bool rmap_fn(cow_machine *m, const struct mapping *mapping, void *ctx);
+
+/* Visits every entry that maps the frame; of a frame of a large folio the PMDs that map it too. */
+void rmap_walk(cow_machine *m, uint32_t frame, rmap_fn *visit, void *ctx);
+/* The same for all frames of a folio; a PMD once. */
+void folio_rmap_walk(cow_machine *m, uint32_t folio, rmap_fn *visit, void *ctx);
+
+/* A way to a KSM page more; needs one item in reserve.  Takes and returns the head of its list. */
+uint32_t item_add(cow_machine *m, uint32_t first, uint32_t anon, uint64_t index);
+/* Frees a list of items (0: none), and the anons that they alone kept. */
+void items_free(cow_machine *m, uint32_t first);
+
+#endif
