@@ -239,10 +239,29 @@ static char *append(char *to, const char *text, size_t length)
 	return to + length;
 }
 
+/* True if a decision of `from` wants the truth: one that it shares with a policy that does not
+ * want it cannot. */
+static bool needs_truth(const struct cow_policy *from, unsigned id)
+{
+	const struct cow_policy *other;
+
+	if (!(from->flags & COW_POLICY_NEEDS_TRUTH))
+		return false;
+	for (size_t i = 0; (other = cow_policy_at(i)); i++)
+		if (!(other->flags & COW_POLICY_NEEDS_TRUTH) &&
+		    other->decide[id] == from->decide[id])
+			return false;
+	return true;
+}
+
 static struct composed *compose(const struct cow_allocator *allocator,
 				const struct cow_policy *base, const struct group *group)
 {
 	static const char summary[] = ", with decisions of others";
+	static const unsigned counting =
+		1u << COW_DECIDE_WRITE | 1u << COW_DECIDE_PMD | 1u << COW_DECIDE_GUP |
+		1u << COW_DECIDE_PAGEOUT | 1u << COW_DECIDE_SWAP_IN | 1u << COW_DECIDE_NUMA |
+		1u << COW_DECIDE_COLLAPSE | 1u << COW_DECIDE_MOVE;
 	const struct cow_policy *from[COW_DECISION_COUNT];
 	size_t size = sizeof(struct composed) + 2 * (strlen(base->name) + 1) + sizeof(summary);
 	struct composed *composed;
@@ -275,13 +294,16 @@ static struct composed *compose(const struct cow_allocator *allocator,
 	text = append(text, base->name, strlen(base->name));
 	append(text, summary, sizeof(summary) - 1);
 	policy->kernels = "none (composed)";
-	/* The flags belong to the decisions that need them. */
+	/* The flags belong to the decisions that need them.  Rules of some decisions never count
+	 * the mappings of single pages. */
 	policy->flags = (from[COW_DECIDE_FORK]->flags & COW_POLICY_FORK_COPIES_FREELY) |
 			(base->flags & COW_POLICY_ZAP_DRAINS_LRU);
 	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
 		policy->decide[id] = from[id]->decide[id];
-		if (policy->decide[id] != track_clear)
-			policy->flags |= from[id]->flags & COW_POLICY_NEEDS_TRUTH;
+		if (counting >> id & 1)
+			policy->flags |= from[id]->flags & COW_POLICY_COUNTS_PAGES;
+		if (needs_truth(from[id], id))
+			policy->flags |= COW_POLICY_NEEDS_TRUTH;
 	}
 	return composed;
 }

@@ -4,8 +4,10 @@
  * decision tables are computed over it.
  *
  * Owns the constraints and the walk over the views that fulfil them.  Never looks at a policy but
- * for two facts: a policy without a marker sees `exclusive` clear, and one that does not need the
- * truth sees it clear.  Read domain.c, then table.c.
+ * for three facts: a policy without a marker sees `exclusive` clear, one that does not need the
+ * truth sees it clear, and one that does not count pages sees `mapped_most` clear for a large
+ * folio.
+ * Read views.c, domain.c, then table.c.
  */
 #ifndef COWLAB_POLICY_DOMAIN_H
 #define COWLAB_POLICY_DOMAIN_H
@@ -23,6 +25,7 @@ struct domain {
 	enum cow_decision_id id;
 	field_set may;                 /* the fields that can be other than in `must` */
 	struct cow_view must;          /* the others */
+	unsigned wants;                /* which constraints hold */
 	uint8_t shift[FIELD_COUNT];    /* where a field lies in the word of a view */
 	uint16_t top[FIELD_COUNT];     /* its largest value */
 	unsigned depth;                /* fields in the search */
@@ -34,10 +37,33 @@ struct domain {
 	uint8_t value_count[FIELD_COUNT];
 };
 
+/* ---- views.c ---- */
+
+enum { REFCOUNT_TOP = 8191 }; /* counts saturate */
+
+/* What must be true of a view. */
+struct constraint {
+	unsigned decisions;             /* it holds for, a bit each, and two more bits */
+	field_set fields;               /* it speaks of */
+	bool (*holds)(struct cow_view v);
+};
+
+extern const struct constraint constraints[];
+extern const unsigned constraint_count;
+/* What selects the constraints that hold, and whether it selects the one of that index. */
+unsigned domain_wants(const struct cow_policy *policy, enum cow_decision_id id);
+bool constraint_wanted(unsigned index, unsigned wants);
+/* The fields that can be other than in domain_must. */
+field_set domain_may(const struct cow_policy *policy, enum cow_decision_id id);
+struct cow_view domain_must(enum cow_decision_id id);
+/* References that are accounted for: mappings, the swap cache and a batch hold one each. */
+unsigned view_base_refs(struct cow_view v);
 /* What holds for every view of a decision, in words. */
 const char *domain_given(enum cow_decision_id id);
 /* True if the kernel part can ask `policy` about this view. */
 bool domain_has(const struct cow_policy *policy, enum cow_decision_id id, struct cow_view view);
+
+/* ---- domain.c ---- */
 
 void domain_init(struct domain *domain, const struct cow_policy *policy, enum cow_decision_id id);
 /* Puts the fields of `keys` first, for domain_walk. */

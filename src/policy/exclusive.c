@@ -36,23 +36,16 @@ static const struct cow_rule *large_folio_write(struct cow_view v)
 	     "explains");
 	RULE(sole, REUSE, 0, "large-sole",
 	     "v6.15+: __wp_can_reuse_large_anon_folio: every reference is a mapping of this mm");
-	RULE(swap_referenced, COPY, 1, "large-swap-referenced",
-	     "v6.15+: __wp_can_reuse_large_anon_folio: so there are, the swap cache freed if it "
-	     "could be");
-	RULE(swap_sole, REUSE, 1, "large-swap-sole",
-	     "v6.15+: __wp_can_reuse_large_anon_folio: so is every one, once the swap cache is "
-	     "freed");
-	unsigned refs = v.refcount;
+	RULE(free, FREE_SWAP, 1, "large-free-swap",
+	     "v6.15+: __wp_can_reuse_large_anon_folio: the swap cache holds references too");
 
 	if (v.mapcount <= 1)
 		return &one;
 	if (v.mm_ids_shared)
 		return &shared;
-	if (!v.swapcache)
-		return refs == v.mapcount ? &sole : &referenced;
-	if (swapcache_freeable(v))
-		refs -= swapcache_refs(v);
-	return refs == v.mapcount ? &swap_sole : &swap_referenced;
+	if (v.swapcache && !v.swap_freed)
+		return &free;
+	return v.refcount == v.mapcount ? &sole : &referenced;
 }
 
 static const struct cow_rule *exclusive_6_15_write(struct cow_view v)
@@ -89,7 +82,7 @@ static const struct cow_rule *gup_anon(struct cow_view v)
 
 	if (v.pte_write)
 		return &writable;
-	if (v.req_fast && v.zero)
+	if (v.req_fast && v.zero && !v.pmd)
 		return gup_take(v);
 	if (!v.req_pin)
 		return &get;
@@ -125,6 +118,8 @@ const struct cow_rule *exclusive_gup(struct cow_view v)
 
 const struct cow_rule *exclusive_force(struct cow_view v)
 {
+	RULE(hugetlb, REFUSE, 0, "force-hugetlb",
+	     "v6.1+: check_vma_flags: hugetlb does not support FOLL_FORCE writes");
 	RULE(vm_write, BREAK, 0, "force-vm-write",
 	     "v6.0+: can_follow_write_pte: a plain write fault can make the PTE writable");
 	RULE(not_exclusive, BREAK, 0, "force-not-exclusive",
@@ -137,6 +132,8 @@ const struct cow_rule *exclusive_force(struct cow_view v)
 
 	if (v.vma_write)
 		return &vm_write;
+	if (v.hugetlb)
+		return &hugetlb;
 	if (!v.anon || !v.exclusive)
 		return &not_exclusive;
 	return v.soft_dirty || v.uffd_wp ? &tracked : &exclusive;
@@ -144,6 +141,10 @@ const struct cow_rule *exclusive_force(struct cow_view v)
 
 const struct cow_rule *exclusive_protect(struct cow_view v)
 {
+	RULE(not_writable, READONLY, 0, "protect-no-vm-write",
+	     "v6.2+: vma_wants_manual_pte_write_upgrade: the mapping may not be written");
+	RULE(hugetlb, READONLY, 0, "protect-hugetlb",
+	     "hugetlb_change_protection leaves the entry to the next write fault");
 	RULE(not_exclusive, READONLY, 0, "protect-not-exclusive",
 	     "v6.0+: can_change_pte_writable: the next write may have to copy");
 	RULE(tracked, READONLY, 0, "protect-tracked",
@@ -153,6 +154,10 @@ const struct cow_rule *exclusive_protect(struct cow_view v)
 	     "v6.0+: can_change_pte_writable: an exclusive anonymous page (since v6.2 also a "
 	     "clean one)");
 
+	if (!v.vma_write)
+		return &not_writable;
+	if (v.hugetlb)
+		return &hugetlb;
 	if (v.soft_dirty || v.uffd_wp)
 		return &tracked;
 	return v.exclusive ? &exclusive : &not_exclusive;
@@ -163,6 +168,11 @@ static const struct cow_rule *exclusive_5_19_protect(struct cow_view v)
 	RULE(clean, READONLY, 0, "protect-clean",
 	     "v6.0 and v6.1: can_change_pte_writable wants a dirty PTE");
 
+	RULE(pmd, READONLY, 0, "protect-pmd",
+	     "until v6.1: change_huge_pmd leaves a PMD to the next write fault");
+
+	if (v.pmd)
+		return &pmd;
 	return v.pte_dirty ? exclusive_protect(v) : &clean;
 }
 
@@ -172,13 +182,27 @@ const struct cow_policy policy_exclusive_5_19 = {
 	.summary = "reuse what is marked exclusive, else page-count-5.18; read-only pins unshare",
 	.kernels = "5.19 to 6.1 (is 6.1.192)",
 	.marker = COW_MARKER_FRAME,
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_write,
+		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = exclusive_fork,
+		[COW_DECIDE_FORK_PMD] = exclusive_fork_pmd,
 		[COW_DECIDE_GUP] = exclusive_5_19_gup,
 		[COW_DECIDE_FORCE] = exclusive_force,
 		[COW_DECIDE_PROTECT] = exclusive_5_19_protect,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_unpinned,
+		[COW_DECIDE_SWAP_OUT] = exclusive_swap_out,
+		[COW_DECIDE_PAGEOUT] = exclusive_5_19_pageout,
+		[COW_DECIDE_SWAP_IN] = exclusive_5_19_swap_in,
+		[COW_DECIDE_MIGRATE] = exclusive_migrate,
+		[COW_DECIDE_NUMA] = page_count_numa,
+		[COW_DECIDE_MERGE] = exclusive_merge,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_unreferenced,
+		[COW_DECIDE_MOVE] = exclusive_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };
@@ -189,25 +213,53 @@ const struct cow_policy policy_exclusive_6_2 = {
 	.summary = "exclusive-5.19, and long-term read-only pins unshare zero and file pages too",
 	.kernels = "6.2 to 6.14 (is 6.12.107)",
 	.marker = COW_MARKER_FRAME,
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_write,
+		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = exclusive_fork,
+		[COW_DECIDE_FORK_PMD] = exclusive_fork_pmd,
 		[COW_DECIDE_GUP] = exclusive_gup,
 		[COW_DECIDE_FORCE] = exclusive_force,
 		[COW_DECIDE_PROTECT] = exclusive_protect,
+		[COW_DECIDE_UFFD] = exclusive_protect,
+		[COW_DECIDE_CLEAN] = clean_unpinned,
+		[COW_DECIDE_SWAP_OUT] = exclusive_swap_out,
+		[COW_DECIDE_PAGEOUT] = exclusive_6_2_pageout,
+		[COW_DECIDE_SWAP_IN] = exclusive_swap_in,
+		[COW_DECIDE_MIGRATE] = exclusive_migrate,
+		[COW_DECIDE_NUMA] = exclusive_6_2_numa,
+		[COW_DECIDE_MERGE] = exclusive_merge,
+		[COW_DECIDE_UNMERGE] = unmerge_unshare,
+		[COW_DECIDE_COLLAPSE] = collapse_unreferenced,
+		[COW_DECIDE_MOVE] = exclusive_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };
 
-#define EXCLUSIVE_DECISIONS                          \
-	{                                                \
-		[COW_DECIDE_WRITE] = exclusive_6_15_write,   \
-		[COW_DECIDE_FORK] = exclusive_fork,          \
-		[COW_DECIDE_GUP] = exclusive_gup,            \
-		[COW_DECIDE_FORCE] = exclusive_force,        \
-		[COW_DECIDE_PROTECT] = exclusive_protect,    \
-		[COW_DECIDE_TRACK] = track_clear,            \
+#define EXCLUSIVE_DECISIONS                                             \
+	{                                                               \
+		[COW_DECIDE_WRITE] = exclusive_6_15_write,              \
+		[COW_DECIDE_PMD] = exclusive_pmd,                       \
+		[COW_DECIDE_HUGETLB] = hugetlb_write,                   \
+		[COW_DECIDE_FORK] = exclusive_fork,                     \
+		[COW_DECIDE_FORK_PMD] = exclusive_fork_pmd,             \
+		[COW_DECIDE_GUP] = exclusive_gup,                       \
+		[COW_DECIDE_FORCE] = exclusive_force,                   \
+		[COW_DECIDE_PROTECT] = exclusive_protect,               \
+		[COW_DECIDE_UFFD] = exclusive_protect,                  \
+		[COW_DECIDE_CLEAN] = clean_unpinned,                    \
+		[COW_DECIDE_SWAP_OUT] = exclusive_swap_out,             \
+		[COW_DECIDE_PAGEOUT] = exclusive_pageout,               \
+		[COW_DECIDE_SWAP_IN] = exclusive_swap_in,               \
+		[COW_DECIDE_MIGRATE] = exclusive_migrate,               \
+		[COW_DECIDE_NUMA] = exclusive_numa,                     \
+		[COW_DECIDE_MERGE] = exclusive_merge,                   \
+		[COW_DECIDE_UNMERGE] = unmerge_unshare,                 \
+		[COW_DECIDE_COLLAPSE] = collapse_unreferenced,          \
+		[COW_DECIDE_MOVE] = exclusive_move,                     \
+		[COW_DECIDE_TRACK] = track_clear,                       \
 	}
 
 const struct cow_policy policy_exclusive = {

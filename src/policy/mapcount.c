@@ -12,12 +12,26 @@
  */
 #include "policy/rules.h"
 
+enum swap_reuse reuse_swap_page(struct cow_view v, unsigned own)
+{
+	if ((unsigned)v.mapped_most + v.swapcount > own)
+		return SWAP_REUSE_MAPPED;
+	if (!v.swapcache)
+		return SWAP_REUSE_YES;
+	if (!v.writeback)
+		return v.swap_freed ? SWAP_REUSE_YES : SWAP_REUSE_FREE;
+	return v.stable_writes ? SWAP_REUSE_STABLE : SWAP_REUSE_YES;
+}
+
 const struct cow_rule *mapcount_write(struct cow_view v)
 {
 	RULE(ksm, COPY, 0, "ksm",
 	     "v4.19: do_wp_page copies KSM pages before it takes the page lock");
 	RULE(mapped_more, COPY, 1, "mapped-more-than-once",
 	     "v4.19: reuse_swap_page counts more than one mapping and swap entry");
+	RULE(free, FREE_SWAP, 0, "mapped-once-swap-cache",
+	     "v4.19: reuse_swap_page: one mapping and no swap entry, so the swap cache has no use "
+	     "any more");
 	RULE(stable, COPY, 1, "stable-writeback",
 	     "v4.19: reuse_swap_page: the device wants the page unchanged while it is written to "
 	     "swap");
@@ -27,11 +41,12 @@ const struct cow_rule *mapcount_write(struct cow_view v)
 
 	if (v.ksm)
 		return &ksm;
-	if (v.mapcount + v.swapcount > 1)
-		return &mapped_more;
-	if (v.swapcache && v.writeback && v.stable_writes)
-		return &stable;
-	return &mapped_once;
+	switch (reuse_swap_page(v, 1)) {
+	case SWAP_REUSE_MAPPED: return &mapped_more;
+	case SWAP_REUSE_FREE: return &free;
+	case SWAP_REUSE_STABLE: return &stable;
+	default: return &mapped_once;
+	}
 }
 
 /* v5.1 to v5.8 reused a KSM page that had become the only one of its kind. */
@@ -64,7 +79,8 @@ const struct cow_rule *gup_take(struct cow_view v)
 	     "slow way");
 	RULE(take, TAKE, 0, "take-mapped", "follow_page_pte takes whatever is mapped");
 
-	return v.req_fast && v.zero ? &special : &take;
+	/* The PMD of the huge zero page is not special. */
+	return v.req_fast && v.zero && !v.pmd ? &special : &take;
 }
 
 static const struct cow_rule *force_break_gup(struct cow_view v)
@@ -97,7 +113,7 @@ static const struct cow_rule *unshare_gup(struct cow_view v)
 	     "2021 v1: gup_must_unshare: a read of an anonymous page, not KSM, that is mapped "
 	     "more than once");
 
-	if (v.pte_write || v.req_write || !v.anon || v.ksm || v.mapcount <= 1)
+	if (v.pte_write || v.req_write || !v.anon || v.ksm || v.mapped_most <= 1)
 		return gup_take(v);
 	return v.req_fast ? &fast : &unshare;
 }
@@ -133,13 +149,27 @@ const struct cow_policy policy_mapcount = {
 	.name = "mapcount",
 	.summary = "reuse if nobody else maps the page; references do not count",
 	.kernels = "2.6.13 to 5.7.2 (is 4.19.1)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = mapcount_write,
+		[COW_DECIDE_PMD] = mapcount_pmd_copy,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = fork_share,
+		[COW_DECIDE_FORK_PMD] = fork_pmd_share,
 		[COW_DECIDE_GUP] = gup_take,
 		[COW_DECIDE_FORCE] = force_after_cow,
 		[COW_DECIDE_PROTECT] = protect_readonly,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_always,
+		[COW_DECIDE_SWAP_OUT] = swap_out_always,
+		[COW_DECIDE_PAGEOUT] = pageout_mapped_once,
+		[COW_DECIDE_SWAP_IN] = mapcount_swap_in,
+		[COW_DECIDE_MIGRATE] = migrate_unreferenced,
+		[COW_DECIDE_NUMA] = mapcount_numa,
+		[COW_DECIDE_MERGE] = merge_unreferenced,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_mapped_once,
+		[COW_DECIDE_MOVE] = mapcount_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };
@@ -149,13 +179,27 @@ const struct cow_policy policy_mapcount_force_break = {
 	.name = "mapcount-force-break",
 	.summary = "mapcount, and every reference in a private mapping breaks COW as a write would",
 	.kernels = "5.8; 5.7.3, 5.4.47 and 4.19.189 onwards (is 5.8)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = force_break_write,
+		[COW_DECIDE_PMD] = mapcount_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = fork_share,
+		[COW_DECIDE_FORK_PMD] = fork_pmd_share,
 		[COW_DECIDE_GUP] = force_break_gup,
 		[COW_DECIDE_FORCE] = force_after_cow,
 		[COW_DECIDE_PROTECT] = protect_readonly,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_always,
+		[COW_DECIDE_SWAP_OUT] = swap_out_always,
+		[COW_DECIDE_PAGEOUT] = pageout_mapped_once,
+		[COW_DECIDE_SWAP_IN] = mapcount_swap_in,
+		[COW_DECIDE_MIGRATE] = migrate_unreferenced,
+		[COW_DECIDE_NUMA] = mapcount_numa,
+		[COW_DECIDE_MERGE] = merge_unreferenced,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_shared,
+		[COW_DECIDE_MOVE] = mapcount_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };
@@ -165,13 +209,27 @@ const struct cow_policy policy_mapcount_unshare = {
 	.name = "mapcount-unshare",
 	.summary = "mapcount, and a read reference replaces a shared page by a read-only copy",
 	.kernels = "none (proposed in 2020 and 2021; Andrea Arcangeli's tree, on 5.10)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = mapcount_write,
+		[COW_DECIDE_PMD] = mapcount_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = page_count_fork,
+		[COW_DECIDE_FORK_PMD] = page_count_fork_pmd,
 		[COW_DECIDE_GUP] = unshare_gup,
 		[COW_DECIDE_FORCE] = force_after_cow,
 		[COW_DECIDE_PROTECT] = protect_readonly,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_unpinned,
+		[COW_DECIDE_SWAP_OUT] = page_count_swap_out,
+		[COW_DECIDE_PAGEOUT] = pageout_mapped_once,
+		[COW_DECIDE_SWAP_IN] = mapcount_swap_in,
+		[COW_DECIDE_MIGRATE] = migrate_unreferenced,
+		[COW_DECIDE_NUMA] = mapcount_numa,
+		[COW_DECIDE_MERGE] = merge_unreferenced,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_shared,
+		[COW_DECIDE_MOVE] = mapcount_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };

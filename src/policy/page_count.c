@@ -7,6 +7,9 @@
  * swap cache or of an LRU batch costs a copy.  page-count-5.18: drains the batch and frees the swap
  * cache first.
  *
+ * Where an era mixes rules, so does its policy: v5.9 to v5.17 counts mappings for PMDs and at
+ * swap-in.
+ *
  * Owns these three policies.  Never looks at the marker.  Read exclusive.c next.
  */
 #include "machine/plant.h"
@@ -53,6 +56,8 @@ const struct cow_rule *page_count_5_18_write(struct cow_view v)
 	RULE(referenced, COPY, 0, "referenced",
 	     "v5.18+: wp_can_reuse_anon_folio: a reference that is neither the mapping's nor the "
 	     "swap cache's");
+	RULE(free, FREE_SWAP, 0, "free-swap",
+	     "v5.18+: wp_can_reuse_anon_folio: the swap cache may have the only other reference");
 	RULE(busy, COPY, 1, "swap-cache-busy",
 	     "v5.18+: folio_free_swap: the page is being written, or another swap entry names "
 	     "its slot");
@@ -67,10 +72,12 @@ const struct cow_rule *page_count_5_18_write(struct cow_view v)
 		return &drain;
 	if ((PLANTED(24) ? v.mapcount : v.refcount) > 1u + v.swapcache)
 		return &referenced;
-	return v.swapcache && !swapcache_freeable(v) ? &busy : &count_1;
+	if (v.swapcache)
+		return v.swap_freed ? &busy : &free;
+	return &count_1;
 }
 
-const struct cow_rule *page_count_fork(struct cow_view v)
+const struct cow_rule *page_count_5_12_fork(struct cow_view v)
 {
 	RULE(pinned, EARLY_COPY, 0, "maybe-pinned",
 	     "v5.9 to v5.18: copy_present_page: this mm has pinned pages, and this page may be "
@@ -79,6 +86,14 @@ const struct cow_rule *page_count_fork(struct cow_view v)
 	     "v5.9 to v5.18: copy_present_pte: not pinned, as far as can be seen");
 
 	return v.mm_has_pinned && v.maybe_pinned ? &pinned : &share;
+}
+
+const struct cow_rule *page_count_fork(struct cow_view v)
+{
+	RULE(hugetlb, SHARE, 0, "share-hugetlb",
+	     "until v5.11: copy_hugetlb_page_range never copies, pinned or not");
+
+	return v.hugetlb ? &hugetlb : page_count_5_12_fork(v);
 }
 
 static const struct cow_rule *page_count_2_6_gup(struct cow_view v)
@@ -106,13 +121,27 @@ const struct cow_policy policy_page_count_2_6 = {
 	.name = "page-count-2.6",
 	.summary = "reuse if nobody else has a reference; fork knows no pins",
 	.kernels = "until 2.6.12 (is 2.6.12)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_2_6_write,
+		[COW_DECIDE_PMD] = page_count_2_6_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = fork_share,
+		[COW_DECIDE_FORK_PMD] = fork_pmd_share,
 		[COW_DECIDE_GUP] = page_count_2_6_gup,
 		[COW_DECIDE_FORCE] = page_count_2_6_force,
 		[COW_DECIDE_PROTECT] = protect_readonly,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_always,
+		[COW_DECIDE_SWAP_OUT] = swap_out_always,
+		[COW_DECIDE_PAGEOUT] = pageout_mapped_once,
+		[COW_DECIDE_SWAP_IN] = page_count_2_6_swap_in,
+		[COW_DECIDE_MIGRATE] = migrate_unreferenced,
+		[COW_DECIDE_NUMA] = mapcount_numa,
+		[COW_DECIDE_MERGE] = merge_unreferenced,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_mapped_once,
+		[COW_DECIDE_MOVE] = page_count_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };
@@ -122,13 +151,27 @@ const struct cow_policy policy_page_count = {
 	.name = "page-count",
 	.summary = "reuse if nobody has another reference; fork copies what may be pinned",
 	.kernels = "5.9 to 5.17 (is 5.10.262)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_write,
+		[COW_DECIDE_PMD] = mapcount_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = page_count_fork,
+		[COW_DECIDE_FORK_PMD] = page_count_fork_pmd,
 		[COW_DECIDE_GUP] = gup_take,
 		[COW_DECIDE_FORCE] = force_after_cow,
 		[COW_DECIDE_PROTECT] = protect_readonly,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_unpinned,
+		[COW_DECIDE_SWAP_OUT] = page_count_swap_out,
+		[COW_DECIDE_PAGEOUT] = pageout_mapped_once,
+		[COW_DECIDE_SWAP_IN] = mapcount_swap_in,
+		[COW_DECIDE_MIGRATE] = migrate_unreferenced,
+		[COW_DECIDE_NUMA] = page_count_numa,
+		[COW_DECIDE_MERGE] = merge_unreferenced,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_shared,
+		[COW_DECIDE_MOVE] = page_count_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };
@@ -138,13 +181,27 @@ const struct cow_policy policy_page_count_5_18 = {
 	.name = "page-count-5.18",
 	.summary = "page-count, once the LRU batch is drained and the swap cache freed",
 	.kernels = "5.18 (is 5.18)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_5_18_write,
-		[COW_DECIDE_FORK] = page_count_fork,
+		[COW_DECIDE_PMD] = page_count_5_18_pmd,
+		[COW_DECIDE_HUGETLB] = hugetlb_write,
+		[COW_DECIDE_FORK] = page_count_5_12_fork,
+		[COW_DECIDE_FORK_PMD] = page_count_fork_pmd,
 		[COW_DECIDE_GUP] = gup_take,
 		[COW_DECIDE_FORCE] = force_after_cow,
 		[COW_DECIDE_PROTECT] = protect_readonly,
+		[COW_DECIDE_UFFD] = uffd_readonly,
+		[COW_DECIDE_CLEAN] = clean_unpinned,
+		[COW_DECIDE_SWAP_OUT] = page_count_swap_out,
+		[COW_DECIDE_PAGEOUT] = pageout_mapped_once,
+		[COW_DECIDE_SWAP_IN] = page_count_5_18_swap_in,
+		[COW_DECIDE_MIGRATE] = migrate_unreferenced,
+		[COW_DECIDE_NUMA] = page_count_numa,
+		[COW_DECIDE_MERGE] = merge_unreferenced,
+		[COW_DECIDE_UNMERGE] = unmerge_break,
+		[COW_DECIDE_COLLAPSE] = collapse_unreferenced,
+		[COW_DECIDE_MOVE] = page_count_move,
 		[COW_DECIDE_TRACK] = track_clear,
 	},
 };

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 /* Views drawn to find what matters, views drawn to try the rows, and how often to go on. */
-enum { SAMPLES = 3000, TRIALS = 3000, ROUNDS = 48 };
+enum { SAMPLES = 8000, TRIALS = 20000, ROUNDS = 48 };
 
 static const char *const feature_names[FEATURE_COUNT] = {
 #define X(field, width) #field,

@@ -13,9 +13,10 @@ const uint8_t feature_order[FEATURE_COUNT] = {
 	FEATURE_req_fast, FEATURE_req_write, FEATURE_req_unshare, FEATURE_req_pin,
 	FEATURE_req_longterm, FEATURE_req_cow_broken, FEATURE_pte_write, FEATURE_pte_dirty,
 	FEATURE_soft_dirty, FEATURE_uffd_wp, FEATURE_zero, FEATURE_anon, FEATURE_exclusive,
-	FEATURE_ksm, FEATURE_truth_sole, FEATURE_truth_pinned, FEATURE_hugetlb, FEATURE_order,
-	FEATURE_mm_ids_shared, FEATURE_mm_has_pinned, FEATURE_maybe_pinned, FEATURE_mapcount,
-	FEATURE_extra_refs, FEATURE_refcount, FEATURE_in_batch, FEATURE_drained, FEATURE_swapcache,
+	FEATURE_ksm, FEATURE_truth_sole, FEATURE_truth_pinned, FEATURE_hugetlb, FEATURE_pmd,
+	FEATURE_order, FEATURE_mm_ids_shared, FEATURE_mm_has_pinned, FEATURE_maybe_pinned,
+	FEATURE_mapped_most, FEATURE_mapcount, FEATURE_extra_refs, FEATURE_refcount,
+	FEATURE_in_batch, FEATURE_drained, FEATURE_swapcache, FEATURE_swap_freed,
 	FEATURE_swapcount, FEATURE_writeback, FEATURE_stable_writes, FEATURE_vma_cow,
 	FEATURE_vma_write, FEATURE_vma_had_write_ref,
 };
