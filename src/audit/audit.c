@@ -6,181 +6,6 @@
 #include "audit/truth.h"
 #include "machine/vma.h"
 
-static uint64_t page_of(const struct cow_audit *audit, uint64_t addr)
-{
-	return addr >> audit->machine->state.page_shift;
-}
-
-/* Space and page of a change: those of the process, or of the shared memory. */
-static uint64_t space_page(const struct cow_audit *audit, const struct cow_change *change,
-			   uint64_t *page)
-{
-	*page = change->object ? change->index : page_of(audit, change->addr);
-	return space_of(change->process, change->object);
-}
-
-/* If references were taken of the page, they must be to the frame that it is in now. */
-static void check_refs(struct cow_audit *audit, uint32_t process, uint64_t addr, uint32_t frame)
-{
-	const uint64_t *cell = cell_find(audit, process, page_of(audit, addr));
-
-	if (cell && (*cell & STAMP_INDIRECT))
-		shared_mapped(audit, cell_shared(*cell), process, addr, frame);
-}
-
-static void on_map(struct cow_audit *audit, const struct cow_change *change)
-{
-	for (uint64_t i = 0; i < change->pages; i++)
-		++*maps_of(audit, cow_entry_frame(change->entries[i]));
-	if (change->object || !audit->records.live)
-		return;
-	for (uint64_t i = 0; i < change->pages; i++)
-		if (change->entries[i])
-			check_refs(audit, change->process,
-				   change->addr + (i << audit->machine->state.page_shift),
-				   cow_entry_frame(change->entries[i]));
-}
-
-static void on_unmap(struct cow_audit *audit, const struct cow_change *change)
-{
-	for (uint64_t i = 0; i < change->pages; i++)
-		--*maps_of(audit, cow_entry_frame(change->entries[i]));
-}
-
-/* A frame of the process's own is mapped, in place of `old` if that is not the zero page. */
-static void on_fresh(struct cow_audit *audit, const struct cow_change *change)
-{
-	uint32_t old = (uint32_t)change->from;
-
-	if (old && judge_sole(audit, old, change->process, page_of(audit, change->addr)))
-		audit->machine->counters[COW_COUNT_NEEDLESS_COPIES]++;
-	*content_of(audit, change->frame) = *content_of(audit, old);
-	*maps_of(audit, change->frame) = 1;
-	if (old)
-		--*maps_of(audit, old);
-	if (audit->records.live)
-		check_refs(audit, change->process, change->addr, change->frame);
-}
-
-/* Somebody wrote: the cell, or the shared cell that it stands for, has a new stamp. */
-static void write_cell(struct cow_audit *audit, uint64_t *cell, const struct cow_change *change,
-		       uint64_t means)
-{
-	uint64_t stamp = stamp_make(++audit->time, change->process, means);
-
-	*content_of(audit, change->frame) = (struct content){ stamp, change->value };
-	if (*cell & STAMP_INDIRECT)
-		shared_at(audit, cell_shared(*cell))->stamp = stamp;
-	else
-		*cell = stamp;
-}
-
-static void on_write(struct cow_audit *audit, const struct cow_change *change)
-{
-	uint64_t page, space = space_page(audit, change, &page);
-
-	write_cell(audit, cell_make(audit, space, page), change, 0);
-}
-
-static void on_read(struct cow_audit *audit, const struct cow_change *change)
-{
-	uint64_t page, space = space_page(audit, change, &page);
-	const uint64_t *cell = cell_find(audit, space, page);
-	uint64_t expected = cell ? *cell : 0;
-
-	if (expected & STAMP_INDIRECT)
-		expected = shared_at(audit, cell_shared(expected))->stamp;
-	judge_read(audit, change->process, change->addr, expected, change->frame, change->value, 0);
-}
-
-static void on_peek(struct cow_audit *audit, const struct cow_change *change)
-{
-	uint32_t index = audit->refs[change->ref].records[change->from];
-
-	judge_read(audit, change->process, 0,
-		   shared_at(audit, record_at(audit, index)->cell)->stamp, change->frame,
-		   change->value, index);
-}
-
-static void on_poke(struct cow_audit *audit, const struct cow_change *change)
-{
-	uint32_t index = audit->refs[change->ref].records[change->from];
-
-	write_cell(audit, &shared_at(audit, record_at(audit, index)->cell)->stamp, change,
-		   change->flags & COW_GUP_PIN ? STAMP_BY_PIN : STAMP_BY_GET);
-}
-
-static void on_change(void *ctx, const struct cow_change *change)
-{
-	struct cow_audit *audit = ctx;
-	uint64_t page = page_of(audit, change->addr);
-
-	switch (change->kind) {
-	case COW_CHANGE_FRESH:
-	case COW_CHANGE_COPY:
-		on_fresh(audit, change);
-		break;
-	case COW_CHANGE_ADD:
-		*content_of(audit, change->frame) = (struct content){ 0 };
-		break;
-	case COW_CHANGE_REUSE:
-		if (!judge_sole(audit, change->frame, change->process, page))
-			audit->machine->counters[COW_COUNT_UNSAFE_REUSES]++;
-		break;
-	case COW_CHANGE_EARLY_COPY:
-		if (!judge_pinned(audit, (uint32_t)change->from))
-			audit->machine->counters[COW_COUNT_NEEDLESS_COPIES]++;
-		*content_of(audit, change->frame) = *content_of(audit, (uint32_t)change->from);
-		break;
-	case COW_CHANGE_MAP:
-		on_map(audit, change);
-		break;
-	case COW_CHANGE_UNMAP:
-		on_unmap(audit, change);
-		break;
-	case COW_CHANGE_DROP:
-		cells_drop(audit, change->process, page, change->pages);
-		break;
-	case COW_CHANGE_INHERIT:
-		cells_inherit(audit, (uint32_t)change->from, change->process, page, change->pages);
-		break;
-	case COW_CHANGE_WIPE:
-		break;
-	case COW_CHANGE_MOVE:
-		cells_move(audit, change->process, page_of(audit, change->from), page,
-			   change->pages);
-		break;
-	case COW_CHANGE_READ:
-		on_read(audit, change);
-		break;
-	case COW_CHANGE_WRITE:
-		on_write(audit, change);
-		break;
-	case COW_CHANGE_END:
-		cells_drop(audit, space_of(0, change->object), 0, change->pages);
-		break;
-	case COW_CHANGE_OOM:
-		finding_add(audit, COW_VERDICT(KILLED), change->process, 0, change->addr,
-			    "a process was killed for want of a page");
-		break;
-	case COW_CHANGE_GET: {
-		uint64_t space = space_page(audit, change, &page);
-
-		ref_get(audit, change, space, page);
-		break;
-	}
-	case COW_CHANGE_PUT:
-		ref_put(audit, change);
-		break;
-	case COW_CHANGE_PEEK:
-		on_peek(audit, change);
-		break;
-	case COW_CHANGE_POKE:
-		on_poke(audit, change);
-		break;
-	}
-}
-
 static void on_truth(void *ctx, uint32_t mm, uint64_t addr, uint32_t frame, struct cow_view *view)
 {
 	struct cow_audit *audit = ctx;
@@ -214,8 +39,10 @@ static int reserve_cells(struct cow_audit *audit, const struct cow_op *op)
 	uint64_t first = page_of(audit, op->addr), end = first + op->pages;
 	size_t leaves = cells_missing(audit, op->process, first, op->pages);
 
-	for (uint32_t at = vma_look(m, op->mm, first); at && vma_at(m, at)->start < end;
-	     at = vma_at(m, at)->next) {
+	/* Without a memory object there is nothing to find. */
+	uint32_t at = m->pools[POOL_OBJECT].live ? vma_look(m, op->mm, first) : 0;
+
+	for (; at && vma_at(m, at)->start < end; at = vma_at(m, at)->next) {
 		const struct vma *vma = vma_at(m, at);
 		uint64_t low = vma->start > first ? vma->start : first;
 		uint64_t high = vma->end < end ? vma->end : end;
@@ -228,9 +55,37 @@ static int reserve_cells(struct cow_audit *audit, const struct cow_op *op)
 	return leaves ? leaves_reserve(audit, leaves) : 0;
 }
 
+/* ksmd may give a page that was never written the stamp of one that was. */
+static int reserve_merge(struct cow_audit *audit)
+{
+	const cow_machine *m = audit->machine;
+	size_t leaves = 0;
+
+	for (uint32_t mm = 1; mm < m->pools[POOL_MM].used; mm++)
+		for (uint32_t at = mm_at(m, mm)->number ? mm_at(m, mm)->vma_first : 0; at;
+		     at = vma_at(m, at)->next)
+			if (vma_at(m, at)->flags & VMA_MERGEABLE)
+				leaves += cells_missing(audit, mm_at(m, mm)->number,
+							vma_at(m, at)->start,
+							vma_at(m, at)->end - vma_at(m, at)->start);
+	return leaves_reserve(audit, leaves);
+}
+
+static int reserve_object(struct cow_audit *audit, uint32_t object, uint64_t index, uint64_t pages)
+{
+	int error = array_grow(&audit->allocator, (void **)&audit->objects, &audit->object_room,
+			       (size_t)object + 1, sizeof(*audit->objects));
+
+	if (error)
+		return error;
+	return pages ? leaves_reserve(audit, cells_missing(audit, space_of(0, object), index, pages))
+		     : 0;
+}
+
 static int reserve(struct cow_audit *audit, const struct cow_op *op)
 {
 	uint32_t frames = audit->machine->pools[POOL_FRAME].capacity;
+	uint32_t slots = audit->machine->pools[POOL_SLOT].capacity;
 	uint64_t page = page_of(audit, op->addr);
 	int error;
 
@@ -238,7 +93,10 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 	if (audit->contents.capacity <= frames &&
 	    (pool_reserve(&audit->allocator, &audit->maps, frames) ||
 	     pool_reserve(&audit->allocator, &audit->holds, frames) ||
+	     pool_reserve(&audit->allocator, &audit->cached, frames) ||
 	     pool_reserve(&audit->allocator, &audit->contents, frames)))
+		return -ENOMEM;
+	if (audit->slots.capacity <= slots && pool_reserve(&audit->allocator, &audit->slots, slots))
 		return -ENOMEM;
 	switch (op->kind) {
 	case COW_OP_MM_CREATE:
@@ -252,6 +110,13 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 		return array_grow(&audit->allocator, (void **)&audit->objects, &audit->object_room,
 				  (size_t)audit->machine->state.objects + 2,
 				  sizeof(*audit->objects));
+	case COW_OP_FILE_CREATE:
+		return reserve_object(audit, op->object, 0, op->index);
+	case COW_OP_FILE_WRITE:
+		return reserve_object(audit, op->object, op->index, 1);
+	case COW_OP_KSM_SCAN:
+		return reserve_merge(audit);
+	case COW_OP_UFFD_MOVE:
 	case COW_OP_MREMAP:
 		return cells_reserve_move(audit, op->process, page, op->pages);
 	case COW_OP_GUP:
@@ -260,6 +125,7 @@ static int reserve(struct cow_audit *audit, const struct cow_op *op)
 		/* fallthrough */
 	case COW_OP_WRITE:
 	case COW_OP_FORCE_WRITE:
+	case COW_OP_MADVISE:
 		return reserve_cells(audit, op);
 	default:
 		return 0;
@@ -287,7 +153,7 @@ static int on_before(void *ctx, const struct cow_op *op)
 int cow_audit_attach(cow_machine *m, cow_audit **out)
 {
 	struct cow_observer observer = { .size = sizeof(observer), .before = on_before,
-					 .change = on_change,
+					 .change = audit_change,
 					 .truth = on_truth };
 	struct cow_audit *audit;
 	bool failed;
@@ -298,7 +164,7 @@ int cow_audit_attach(cow_machine *m, cow_audit **out)
 	if (!m)
 		return -EINVAL;
 	for (uint32_t i = 0; i < m->observer_count; i++)
-		if (m->observers[i].change == on_change)
+		if (m->observers[i].change == audit_change)
 			return machine_fail(m, -EEXIST, "the machine has an audit already");
 	if (m->state.processes || m->pools[POOL_MM].live || m->pools[POOL_FRAME].live)
 		return machine_fail(m, -EBUSY, "an audit must see the first process begin");
@@ -313,6 +179,9 @@ int cow_audit_attach(cow_machine *m, cow_audit **out)
 			   16) ||
 		 pool_init(&m->allocator, &audit->maps, sizeof(uint32_t), MAPS_SHIFT, 16) ||
 		 pool_init(&m->allocator, &audit->holds, sizeof(uint32_t), MAPS_SHIFT, 16) ||
+		 pool_init(&m->allocator, &audit->cached, sizeof(uint32_t), MAPS_SHIFT, 16) ||
+		 pool_init(&m->allocator, &audit->slots, sizeof(struct slot_truth), SLOTS_SHIFT,
+			   16) ||
 		 pool_init(&m->allocator, &audit->cells, sizeof(struct shared_cell), CELLS_SHIFT,
 			   4) ||
 		 pool_init(&m->allocator, &audit->records, sizeof(struct record), RECORDS_SHIFT, 4) ||
@@ -345,6 +214,8 @@ void cow_audit_detach(cow_audit *audit)
 	pool_fini(&allocator, &audit->contents);
 	pool_fini(&allocator, &audit->maps);
 	pool_fini(&allocator, &audit->holds);
+	pool_fini(&allocator, &audit->cached);
+	pool_fini(&allocator, &audit->slots);
 	pool_fini(&allocator, &audit->cells);
 	pool_fini(&allocator, &audit->records);
 	cow_release_(&allocator, audit, sizeof(*audit));
@@ -369,6 +240,7 @@ uint64_t cow_audit_memory(const cow_audit *audit)
 {
 	return sizeof(*audit) + audit->leaf_memory + pool_memory(&audit->contents) +
 	       pool_memory(&audit->maps) + pool_memory(&audit->holds) +
+	       pool_memory(&audit->cached) + pool_memory(&audit->slots) +
 	       pool_memory(&audit->cells) + pool_memory(&audit->records) +
 	       audit->bucket_count * sizeof(*audit->buckets) +
 	       audit->process_room * sizeof(*audit->processes) +

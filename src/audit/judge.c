@@ -45,9 +45,10 @@ static bool before_separation(const struct cow_audit *audit, uint64_t stamp, uin
 static unsigned word_for(const struct cow_audit *audit, uint32_t process, uint64_t expected,
 			 uint64_t seen, const struct record *record)
 {
-	if (expected == seen)
+	if (expected == (seen & ~STAMP_MERGED))
 		return COW_VERDICT(CORRUPTION); /* the content changed with no write at all */
-	if (!(seen & STAMP_BY_GET) && !before_separation(audit, seen, process))
+	/* What ksmd has merged, many wrote alike: to see it is to learn nothing. */
+	if (!(seen & (STAMP_BY_GET | STAMP_MERGED)) && !before_separation(audit, seen, process))
 		return COW_VERDICT(LEAK);
 	if ((expected | seen) & STAMP_BY_GET)
 		return COW_VERDICT(STALE_GET);
@@ -67,7 +68,11 @@ void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, uint64
 	const char *whose = "another process wrote";
 	char sentence[160];
 
-	if (expected == seen && content->value == value)
+	/* What madvise free has given up may be there still, or be gone. */
+	if ((expected & STAMP_FREED) && !(seen & ~STAMP_MERGED))
+		expected = 0;
+	expected &= ~STAMP_FREED;
+	if (expected == (seen & ~STAMP_MERGED) && content->value == value)
 		return;
 	if (content->value != value)
 		whose = "nobody wrote there";
@@ -86,8 +91,9 @@ bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_
 {
 	const uint64_t *cell;
 	uint32_t at = *holds_of(audit, frame);
+	uint32_t slot = *cached_of(audit, frame);
 
-	if (*maps_of(audit, frame) > 1)
+	if (*maps_of(audit, frame) + (slot ? slot_truth(audit, slot)->maps : 0) > 1)
 		return false;
 	if (!at)
 		return true;

@@ -3,6 +3,7 @@
  * References: each page of each is a record on two lists, that of its frame and that of its cell.
  */
 #include "audit/truth.h"
+#include "machine/vma.h"
 
 #include <stdio.h>
 
@@ -44,6 +45,22 @@ static uint32_t share_cell(struct cow_audit *audit, uint64_t space, uint64_t pag
 	return index;
 }
 
+/* A read-only pin of the zero page, or of a page of a file that is mapped privately, is promised
+ * nothing without FOLL_LONGTERM. */
+static bool is_promised(const struct cow_audit *audit, const struct cow_change *change)
+{
+	const cow_machine *m = audit->machine;
+	bool own = change->frame != 0;
+
+	if (change->object) {
+		uint32_t vma = vma_look(m, change->mm, change->addr >> m->state.page_shift);
+
+		own = vma && (vma_at(m, vma)->flags & VMA_SHARED);
+	}
+	return (change->flags & COW_GUP_PIN) &&
+	       (own || (change->flags & (COW_GUP_WRITE | COW_GUP_LONGTERM)));
+}
+
 void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t space,
 	     uint64_t page)
 {
@@ -55,10 +72,9 @@ void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t 
 
 	*record = (struct record){ .next_of_frame = *holds_of(audit, frame),
 				   .next_of_cell = shared->refs, .frame = frame, .cell = cell,
-				   .process = change->process, .flags = change->flags };
-	/* A read-only pin of the zero page without FOLL_LONGTERM is promised nothing. */
-	record->promised = (change->flags & COW_GUP_PIN) &&
-			   (frame || (change->flags & (COW_GUP_WRITE | COW_GUP_LONGTERM)));
+				   .process = change->process, .flags = change->flags,
+				   .page = change->addr >> audit->machine->state.page_shift };
+	record->promised = is_promised(audit, change);
 	*holds_of(audit, frame) = index;
 	shared->refs = index;
 	shared->count++;
@@ -105,21 +121,36 @@ void shared_detach(struct cow_audit *audit, uint64_t *cell)
 	*cell = 0;
 }
 
+static void parted(struct cow_audit *audit, struct record *record, uint64_t addr, uint32_t frame)
+{
+	char sentence[160];
+
+	record->stale = true;
+	snprintf(sentence, sizeof(sentence),
+		 "a %s reference holds frame %u, and the page is in frame %u now",
+		 record->flags & COW_GUP_PIN ? "FOLL_PIN" : "FOLL_GET", record->frame, frame);
+	finding_add(audit, record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET),
+		    record->process, 0, addr, sentence);
+}
+
 void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uint64_t addr,
 		   uint32_t frame)
 {
 	for (uint32_t at = shared_at(audit, cell)->refs; at; at = record_at(audit, at)->next_of_cell) {
 		struct record *record = record_at(audit, at);
-		char sentence[160];
 
-		if (record->stale || record->frame == frame || record->process != process)
-			continue;
-		record->stale = true;
-		snprintf(sentence, sizeof(sentence),
-			 "a %s reference holds frame %u, and the page is in frame %u now",
-			 record->flags & COW_GUP_PIN ? "FOLL_PIN" : "FOLL_GET", record->frame, frame);
-		finding_add(audit,
-			    record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET),
-			    process, 0, addr, sentence);
+		if (!record->stale && record->frame != frame && record->process == process)
+			parted(audit, record, addr, frame);
+	}
+}
+
+void frame_parted(struct cow_audit *audit, uint32_t process, uint64_t page, uint32_t frame,
+		  uint32_t now)
+{
+	for (uint32_t at = *holds_of(audit, frame); at; at = record_at(audit, at)->next_of_frame) {
+		struct record *record = record_at(audit, at);
+
+		if (!record->stale && record->process == process && record->page == page)
+			parted(audit, record, page << audit->machine->state.page_shift, now);
 	}
 }

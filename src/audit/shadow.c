@@ -119,18 +119,41 @@ static int buckets_grow(struct cow_audit *audit, size_t leaves)
 	return 0;
 }
 
-int leaves_reserve(struct cow_audit *audit, size_t leaves)
+/* Adds leaves to the reserve: all at once, so that they lie together, but no more than a block. */
+static int slab_add(struct cow_audit *audit, size_t leaves)
 {
-	while (audit->spare_count < leaves) {
-		struct leafcells *leaf = cow_zalloc_(&audit->allocator, leaf_size(audit));
+	size_t most = (BLOCK_SIZE - sizeof(struct leafslab)) / leaf_size(audit);
+	bool block = leaves >= most / 8 * 7;
+	size_t size = sizeof(struct leafslab) + leaves * leaf_size(audit);
+	struct leafslab *slab;
 
-		if (!leaf)
-			return -ENOMEM;
+	if (block) {
+		leaves = most;
+		size = BLOCK_SIZE;
+	}
+	slab = block ? block_zalloc(&audit->allocator) : chunk_zalloc(&audit->allocator, size);
+	if (!slab)
+		return -ENOMEM;
+	slab->size = size;
+	slab->next = audit->slabs;
+	audit->slabs = slab;
+	audit->leaf_memory += size;
+	audit->spare_count += leaves;
+	while (leaves--) {
+		struct leafcells *leaf =
+			(void *)((char *)(slab + 1) + leaves * leaf_size(audit));
+
 		leaf->next = audit->spare;
 		audit->spare = leaf;
-		audit->spare_count++;
-		audit->leaf_memory += leaf_size(audit);
 	}
+	return 0;
+}
+
+int leaves_reserve(struct cow_audit *audit, size_t leaves)
+{
+	while (audit->spare_count < leaves)
+		if (slab_add(audit, leaves - audit->spare_count))
+			return -ENOMEM;
 	return buckets_grow(audit, audit->leaf_count + leaves);
 }
 
@@ -261,9 +284,32 @@ void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t
 	each_leaf(audit, space, page, pages, drop_cells, 0);
 }
 
+static void free_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t unused,
+		       uint64_t first, uint64_t end)
+{
+	uint64_t base = leaf->group << audit->bits;
+
+	(void)unused;
+	for (uint64_t i = first - base; i < end - base; i++) {
+		uint64_t *cell = &leaf->cells[i];
+
+		if (*cell & STAMP_INDIRECT)
+			cell = &shared_at(audit, cell_shared(*cell))->stamp;
+		if (*cell)
+			*cell |= STAMP_FREED;
+	}
+}
+
+void cells_free(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages)
+{
+	each_leaf(audit, space, page, pages, free_cells, 0);
+}
+
 void cells_move(struct cow_audit *audit, uint64_t space, uint64_t from, uint64_t to,
 		uint64_t pages)
 {
+	/* Of what madvise free has given up, nothing is mapped, and a cell may be left. */
+	cells_drop(audit, space, to, pages);
 	for (uint64_t i = 0; i < pages; i++) {
 		uint64_t *cell = cell_find(audit, space, from + i);
 		uint64_t moved = cell ? *cell : 0;
@@ -325,14 +371,12 @@ bool cells_pinned(struct cow_audit *audit, uint64_t space, uint64_t page, uint64
 
 void cells_fini(struct cow_audit *audit)
 {
-	for (size_t i = 0; i < audit->bucket_count; i++)
-		for (struct leafcells *leaf = audit->buckets[i], *next; leaf; leaf = next) {
-			next = leaf->chained;
-			cow_release_(&audit->allocator, leaf, leaf_size(audit));
-		}
-	for (struct leafcells *leaf = audit->spare, *next; leaf; leaf = next) {
-		next = leaf->next;
-		cow_release_(&audit->allocator, leaf, leaf_size(audit));
+	for (struct leafslab *slab = audit->slabs, *next; slab; slab = next) {
+		next = slab->next;
+		if (slab->size == BLOCK_SIZE)
+			block_release(&audit->allocator, slab);
+		else
+			cow_release_(&audit->allocator, slab, slab->size);
 	}
 	cow_release_(&audit->allocator, audit->buckets,
 		     audit->bucket_count * sizeof(*audit->buckets));

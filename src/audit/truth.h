@@ -8,6 +8,9 @@
  * must find the cell's stamp in the content of the frame, and the content's value in the machine.
  * Stamps are unique, so equal values hide nothing.
  *
+ * A private page of a file has no cell until it is the process's own: until then it is the file's.
+ * A swap slot has a content and is mapped, as a frame is; the swap cache ties the two together.
+ *
  * A cell that a reference was taken of becomes a record of its own (`shared cell`), which lives on
  * when the page is dropped.  No code of policy/ or of kernel/ is used here, and none asks us.
  */
@@ -22,6 +25,8 @@
 #define STAMP_INDIRECT (UINT64_C(1) << 63) /* of a cell: the rest is the index of a shared cell */
 #define STAMP_BY_GET   (UINT64_C(1) << 62) /* written through a FOLL_GET reference */
 #define STAMP_BY_PIN   (UINT64_C(1) << 61) /* written through a FOLL_PIN reference */
+#define STAMP_FREED    (UINT64_C(1) << 60) /* of a cell: madvise free, the page may read as 0 too */
+#define STAMP_MERGED   (UINT64_C(1) << 59) /* of a content: ksmd merged others into it */
 enum { STAMP_PROCESS_BITS = 24 };
 
 static inline uint64_t stamp_make(uint64_t time, uint32_t process, uint64_t means)
@@ -36,7 +41,7 @@ static inline uint32_t stamp_process(uint64_t stamp)
 
 static inline uint64_t stamp_time(uint64_t stamp)
 {
-	return (stamp & ~(STAMP_INDIRECT | STAMP_BY_GET | STAMP_BY_PIN)) >> STAMP_PROCESS_BITS;
+	return (stamp & ((UINT64_C(1) << 59) - 1)) >> STAMP_PROCESS_BITS;
 }
 
 /* The shared cell that a cell stands for; the cell must be indirect. */
@@ -54,6 +59,12 @@ struct leafcells {
 	uint32_t indirect;          /* cells that are shared cells */
 	uint32_t bits;              /* log2 cells */
 	uint64_t cells[];           /* stamps */
+};
+
+/* Memory of leaves, which lie behind it. */
+struct leafslab {
+	struct leafslab *next;
+	size_t size; /* bytes, all in all; BLOCK_SIZE: a block */
 };
 
 /* A cell with references to it. */
@@ -74,6 +85,7 @@ struct record {
 	uint32_t cell;      /* shared cell */
 	uint32_t process;   /* owner */
 	uint32_t flags;     /* COW_GUP_* */
+	uint64_t page;      /* where the owner took it */
 	bool promised;      /* FOLL_PIN of a page that Linux promises to keep in place */
 	bool stale;         /* page and frame have parted, and that was told */
 };
@@ -82,6 +94,13 @@ struct record {
 struct content {
 	uint64_t stamp; /* of the write that it comes from */
 	uint64_t value; /* and what that wrote */
+};
+
+/* A swap slot. */
+struct slot_truth {
+	struct content content;
+	uint32_t maps;  /* entries that name it */
+	uint32_t frame; /* that the swap cache has for it; 0: none */
 };
 
 struct process_truth {
@@ -109,6 +128,8 @@ struct cow_audit {
 	struct pool contents; /* struct content, by frame */
 	struct pool maps;     /* uint32_t, by frame: PTEs that map it */
 	struct pool holds;    /* uint32_t, by frame: first record of a reference to it */
+	struct pool cached;   /* uint32_t, by frame: its slot while it is in the swap cache */
+	struct pool slots;    /* struct slot_truth, by slot */
 	struct pool cells;    /* struct shared_cell */
 	struct pool records;  /* struct record */
 	struct process_truth *processes; size_t process_room;
@@ -118,6 +139,7 @@ struct cow_audit {
 	struct leafcells **buckets; size_t bucket_count, leaf_count;
 	struct leafcells *spare;     /* free list */
 	size_t spare_count;
+	struct leafslab *slabs;
 	struct leafcells *last;      /* found last */
 	uint64_t leaf_memory;
 	uint32_t bits;               /* log2 cells a leaf */
@@ -128,7 +150,7 @@ struct cow_audit {
 	unsigned kept;               /* words that have a finding */
 };
 
-enum { CONTENTS_SHIFT = 12, MAPS_SHIFT = 14, CELLS_SHIFT = 8, RECORDS_SHIFT = 8 };
+enum { CONTENTS_SHIFT = 12, MAPS_SHIFT = 14, CELLS_SHIFT = 8, RECORDS_SHIFT = 8, SLOTS_SHIFT = 11 };
 
 static inline struct content *content_of(const struct cow_audit *audit, uint32_t frame)
 {
@@ -143,6 +165,16 @@ static inline uint32_t *maps_of(const struct cow_audit *audit, uint32_t frame)
 static inline uint32_t *holds_of(const struct cow_audit *audit, uint32_t frame)
 {
 	return POOL_AT(&audit->holds, frame, uint32_t, MAPS_SHIFT);
+}
+
+static inline uint32_t *cached_of(const struct cow_audit *audit, uint32_t frame)
+{
+	return POOL_AT(&audit->cached, frame, uint32_t, MAPS_SHIFT);
+}
+
+static inline struct slot_truth *slot_truth(const struct cow_audit *audit, uint32_t slot)
+{
+	return POOL_AT(&audit->slots, slot, struct slot_truth, SLOTS_SHIFT);
 }
 
 static inline struct shared_cell *shared_at(const struct cow_audit *audit, uint32_t index)
@@ -196,6 +228,8 @@ int cells_reserve_copy(struct cow_audit *audit, uint64_t space);
 /* fork: pages of one process also become those of another. */
 void cells_inherit(struct cow_audit *audit, uint32_t from, uint32_t to, uint64_t page,
 		   uint64_t pages);
+/* madvise free: the pages may read as 0 from now on. */
+void cells_free(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
 /* The pages are given up. */
 void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
 /* mremap */
@@ -207,6 +241,16 @@ int cells_reserve_move(struct cow_audit *audit, uint64_t space, uint64_t from, u
 bool cells_pinned(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
 void cells_fini(struct cow_audit *audit);
 
+/* ---- changes.c ---- */
+
+static inline uint64_t page_of(const struct cow_audit *audit, uint64_t addr)
+{
+	return addr >> audit->machine->state.page_shift;
+}
+
+/* The observer's callback: ctx is the audit. */
+void audit_change(void *ctx, const struct cow_change *change);
+
 /* ---- refs.c ---- */
 
 int refs_reserve(struct cow_audit *audit, uint32_t slot, uint64_t pages);
@@ -215,6 +259,10 @@ void ref_get(struct cow_audit *audit, const struct cow_change *change, uint64_t 
 void ref_put(struct cow_audit *audit, const struct cow_change *change);
 /* A shared cell lost its page. */
 void shared_detach(struct cow_audit *audit, uint64_t *cell);
+/* The page of a process is no longer in `frame`, nor is its content: the references that it took there
+ * are stale. */
+void frame_parted(struct cow_audit *audit, uint32_t process, uint64_t page, uint32_t frame,
+		  uint32_t now);
 /* A page that references were taken of is now in `frame`: those elsewhere are stale. */
 void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uint64_t addr,
 		   uint32_t frame);
