@@ -19,13 +19,20 @@ static const struct scenario_choice *choose(const struct engine *engine,
 	return scenario_choose(engine->scenario, assertion, engine->policy_name);
 }
 
-/* A written outcome holds if every page came to it. */
+/* Outcomes of an event as a whole, in which one page may outweigh the others. */
+static bool is_of_the_whole(enum cow_outcome outcome)
+{
+	return outcome == COW_OUT_EARLY_COPY || outcome == COW_OUT_MOVED ||
+	       outcome == COW_OUT_MERGED || outcome == COW_OUT_REFUSED;
+}
+
+/* A written outcome holds if every page came to it, or the whole did. */
 static bool outcome_holds(const struct scenario_choice *choice, const struct came_to *came_to)
 {
 	if (choice->outcome != came_to->outcome || choice->error != came_to->error)
 		return false;
 	return came_to->failed || !came_to->result.done ||
-	       choice->outcome == COW_OUT_EARLY_COPY ||
+	       is_of_the_whole(choice->outcome) ||
 	       came_to->result.counts[choice->outcome] == came_to->result.done;
 }
 
@@ -33,11 +40,10 @@ static void found_text(const struct came_to *came_to, char *text, size_t size)
 {
 	size_t at = 0;
 
-	if (came_to->failed || !came_to->result.done) {
-		snprintf(text, size, "%s", outcome_text(came_to->outcome, came_to->error));
+	snprintf(text, size, "%s", outcome_text(came_to->outcome, came_to->error));
+	if (came_to->failed || !came_to->result.done)
 		return;
-	}
-	for (int outcome = 0; outcome < COW_OUTCOME_COUNT && at < size; outcome++)
+	for (int outcome = COW_OUT_NONE + 1; outcome < COW_OUTCOME_COUNT && at < size; outcome++)
 		if (came_to->result.counts[outcome])
 			at += (size_t)snprintf(text + at, size - at, "%s%s", at ? " and " : "",
 					       cow_outcome_name((enum cow_outcome)outcome));
@@ -100,15 +106,23 @@ static uint64_t fact_value(const struct cow_page *page, enum scenario_fact_kind 
 	case FACT_PRESENT:
 		return page->present;
 	case FACT_ABSENT:
-		return page->mapped && !page->present;
+		return page->mapped && !page->present && !page->swapped;
 	case FACT_UNMAPPED:
 		return !page->mapped;
 	case FACT_ZERO:
 		return page->zero;
+	case FACT_SWAPPED:
+		return page->swapped;
+	case FACT_KSM:
+		return page->ksm;
+	case FACT_HUGE:
+		return page->huge;
+	case FACT_UFFD_WP:
+		return page->uffd_wp;
 	case FACT_VALUE:
 		return page->value;
 	default:
-		return 0; /* swapped, ksm, huge and uffd-wp cannot come about yet */
+		return 0;
 	}
 }
 

@@ -14,18 +14,18 @@ void cow_run_options_init(struct cow_run_options *options)
 
 static bool all_modelled(struct engine *engine)
 {
-	char what[64];
+	char what[96];
 
 	for (uint32_t i = 0; i < engine->scenario->statement_count; i++) {
 		const struct scenario_statement *statement = &engine->scenario->statements[i];
 
 		if (statement->kind != STATEMENT_EVENT ||
-		    event_modelled(&statement->event, what, sizeof(what)))
+		    event_modelled(engine, &statement->event, what, sizeof(what)))
 			continue;
 		engine->report->status = COW_RUN_NOT_MODELLED;
 		snprintf(engine->report->reason, sizeof(engine->report->reason),
-			 "%.120s:%u: '%s' is not modelled yet", cow_scenario_name(engine->scenario),
-			 statement->line, what);
+			 "%.120s:%u: %s", cow_scenario_name(engine->scenario), statement->line,
+			 what);
 		return false;
 	}
 	return true;
@@ -144,7 +144,45 @@ static uint64_t layout_base(const struct cow_geometry *geometry)
 
 	for (unsigned level = 0; level < geometry->levels; level++)
 		bits += geometry->bits[level];
-	return bits && bits <= 20 ? 0 : 0x10000;
+	return bits <= 20 ? 0 : 0x10000;
+}
+
+/* The files are there before anything else.  One that cannot be is a failure of its line. */
+static int make_files(struct engine *engine)
+{
+	const cow_scenario *scenario = engine->scenario;
+	const char *errno_name;
+	char text[160];
+	int error = 0;
+
+	for (uint32_t i = 0; i < scenario->file_count && !error; i++) {
+		const struct scenario_file *file = &scenario->files[i];
+
+		error = cow_file_create(engine->machine, file->pages, file->value, file->huge,
+					&engine->files[i]);
+		if (!error || (error == -ENOMEM && cow_machine_error(engine->machine)->host))
+			continue;
+		snprintf(text, sizeof(text), "file %.100s %llu", file->text,
+			 (unsigned long long)file->pages);
+		errno_name = cow_errno_name(error);
+		return record_failed_line(engine, file->line, text, "no error",
+					  errno_name ? errno_name : "an unknown errno");
+	}
+	return error;
+}
+
+static int make_processes(struct engine *engine)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < engine->scenario->started && !error; i++) {
+		error = cow_mm_create(engine->machine, &engine->processes[i]);
+		if (error)
+			continue;
+		engine->numbers[engine->processes[i].generation] = i;
+		engine->most = engine->processes[i].generation;
+	}
+	return error;
 }
 
 static int set_up(struct engine *engine)
@@ -155,8 +193,13 @@ static int set_up(struct engine *engine)
 
 	cow_config_init(&config);
 	config.frames = scenario->frames;
+	config.swap = scenario->swap;
+	config.no_swap = !scenario->swap;
+	config.hugetlb = scenario->hugetlb;
+	config.stable_writes = scenario->options & 1u << OPTION_STABLE_WRITES;
+	config.ksm_zero_pages = scenario->options & 1u << OPTION_KSM_ZERO_PAGES;
 	config.lru_batch = scenario->lru_batch;
-	config.geometry = engine->options->geometry;
+	config.geometry = *geometry_of(engine);
 	config.policy = engine->policy;
 	config.allocator = engine->options->allocator;
 	error = cow_machine_create(&config, &engine->machine);
@@ -167,19 +210,16 @@ static int set_up(struct engine *engine)
 		return error;
 	engine->processes = make(engine, scenario->process_count, sizeof(*engine->processes));
 	engine->refs = make(engine, scenario->ref_count, sizeof(*engine->refs));
+	engine->files = make(engine, scenario->file_count, sizeof(*engine->files));
+	engine->pages = make(engine, scenario->region_count, sizeof(*engine->pages));
 	engine->left = make(engine, scenario->statement_count, sizeof(*engine->left));
-	if (!engine->processes || !engine->refs || !engine->left ||
-	    numbers_reserve(engine, scenario->started))
+	if (!engine->processes || !engine->refs || !engine->files || !engine->pages ||
+	    !engine->left || numbers_reserve(engine, scenario->started))
 		return -ENOMEM;
 	engine->base = layout_base(&config.geometry);
-	for (uint32_t i = 0; i < scenario->started; i++) {
-		error = cow_mm_create(engine->machine, &engine->processes[i]);
-		if (error)
-			return error;
-		engine->numbers[engine->processes[i].generation] = i;
-		engine->most = engine->processes[i].generation;
-	}
-	return 0;
+	scenario_lay_out(scenario, UINT64_C(1) << pmd_order(&config.geometry), engine->pages);
+	error = make_files(engine);
+	return error ? error : make_processes(engine);
 }
 
 static void tear_down(struct engine *engine)
@@ -190,6 +230,8 @@ static void tear_down(struct engine *engine)
 	cow_machine_destroy(engine->machine);
 	unmake(engine, engine->processes, scenario->process_count, sizeof(*engine->processes));
 	unmake(engine, engine->refs, scenario->ref_count, sizeof(*engine->refs));
+	unmake(engine, engine->files, scenario->file_count, sizeof(*engine->files));
+	unmake(engine, engine->pages, scenario->region_count, sizeof(*engine->pages));
 	cow_release_(&engine->report->allocator, engine->numbers,
 		     engine->number_room * sizeof(*engine->numbers));
 	unmake(engine, engine->left, scenario->statement_count, sizeof(*engine->left));
@@ -199,7 +241,7 @@ static int run(struct engine *engine)
 {
 	int error = set_up(engine);
 
-	if (!error)
+	if (!error && engine->report->status != COW_RUN_FAILED)
 		error = do_statements(engine);
 	if (!error && !engine->options->no_check && engine->report->status != COW_RUN_FAULT)
 		error = check(engine);

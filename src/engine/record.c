@@ -23,11 +23,10 @@ static char *copy_text(const struct cow_allocator *allocator, const char *text)
 	return copy;
 }
 
-int record_failure(struct engine *engine, const struct scenario_statement *statement,
-		   const char *expected, const char *found)
+int record_failed_line(struct engine *engine, uint32_t line, const char *text,
+		       const char *expected, const char *found)
 {
 	cow_report *report = engine->report;
-	const char *line = engine->scenario->text + statement->text;
 	struct report_failure *failure;
 	char message[1024];
 
@@ -40,15 +39,22 @@ int record_failure(struct engine *engine, const struct scenario_statement *state
 		       (size_t)report->failure_count + 1, sizeof(*report->failures)))
 		return -ENOMEM;
 	snprintf(message, sizeof(message), "%s:%u: %s: expected %s, found %s",
-		 cow_scenario_name(engine->scenario), statement->line, line, expected, found);
+		 cow_scenario_name(engine->scenario), line, text, expected, found);
 	failure = &report->failures[report->failure_count++];
-	failure->line = statement->line;
+	failure->line = line;
 	failure->message = copy_text(&report->allocator, message);
-	failure->text = copy_text(&report->allocator, line);
+	failure->text = copy_text(&report->allocator, text);
 	failure->expected = copy_text(&report->allocator, expected);
 	failure->found = copy_text(&report->allocator, found);
 	return failure->message && failure->text && failure->expected && failure->found ? 0
 											: -ENOMEM;
+}
+
+int record_failure(struct engine *engine, const struct scenario_statement *statement,
+		   const char *expected, const char *found)
+{
+	return record_failed_line(engine, statement->line,
+				  engine->scenario->text + statement->text, expected, found);
 }
 
 int record_step(struct engine *engine, uint32_t statement, const struct came_to *came_to)

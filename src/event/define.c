@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Names of a scenario: which exist at the current line, which are free again, and what an
- * event does to them.  Owns the static checks on names and places, and the layout of regions.
- * Never reads more of a line than one name or place.
+ * event does to them.  Owns the static checks on names and places, and how regions lie to each
+ * other.  Never reads more of a line than one name or place.
  */
 #include "event/parse.h"
-
-/* Regions begin at multiples of a PMD, and at least that much lies between two. */
-enum { LAYOUT_ALIGN = 512 };
 
 static bool use_name(struct parser *parser, enum name_kind kind, const struct token *word,
 		     uint32_t *out)
@@ -303,9 +300,34 @@ bool define_file(struct parser *parser, const struct token *token, uint64_t page
 	text = name_it(parser, NAME_FILE, token, number);
 	if (!text)
 		return false;
-	scenario->files[number] = (struct scenario_file){ text, pages, value };
+	scenario->files[number] = (struct scenario_file){
+		.text = text, .line = parser->line, .pages = pages, .value = value,
+	};
 	scenario->file_count++;
 	return true;
+}
+
+/* Right behind a region, or apart and as its source within a huge page. */
+static void place_region(struct cow_scenario *scenario, uint32_t number, uint32_t behind,
+			 const struct cow_event *event)
+{
+	struct scenario_region *region = &scenario->region_info[number];
+
+	*region = (struct scenario_region){
+		.pages = event->pages, .span = event->pages, .head = number, .source = COW_NONE,
+	};
+	if (behind != COW_NONE) {
+		const struct scenario_region *before = &scenario->region_info[behind];
+		struct scenario_region *head = &scenario->region_info[before->head];
+
+		region->head = before->head;
+		region->offset = before->offset + before->pages;
+		if (head->span < region->offset + region->pages)
+			head->span = region->offset + region->pages;
+	} else if (event->verb != COW_EV_MMAP) {
+		region->source = event->region;
+		region->source_page = event->first;
+	}
 }
 
 static bool define_region(struct parser *parser, const struct cow_event *event)
@@ -331,11 +353,9 @@ static bool define_region(struct parser *parser, const struct cow_event *event)
 	if (!text)
 		return false;
 	scenario->regions[number] = (struct scenario_name){ text, parser->line };
-	scenario->region_info[number] = (struct scenario_region){
-		.pages = event->pages,
-		.huge = event->verb == COW_EV_MMAP &&
-			event->flags & (COW_EVENT_THP | COW_EVENT_HUGETLB),
-	};
+	place_region(scenario, number, behind, event);
+	if (event->file != COW_NONE && event->flags & COW_EVENT_HUGETLB)
+		scenario->files[event->file].huge = true;
 	parser->regions[number] = (struct definition){ parser->line, false, unsure };
 	scenario->region_count++;
 	return event->process == COW_NONE ||
@@ -396,22 +416,4 @@ bool take_effect(struct parser *parser, const struct cow_event *event)
 					      event->first, event->pages)))
 		return false;
 	return !parser->new_name.given || define_new(parser, event);
-}
-
-void lay_out(struct parser *parser)
-{
-	struct cow_scenario *scenario = parser->scenario;
-	struct track *track = &parser->track;
-	uint64_t next = 0;
-
-	/* A slot's extent gives way to its first page. */
-	for (uint32_t i = 0; i < track->slot_count; i++) {
-		uint64_t pages = track->slots[i].pages;
-
-		track->slots[i].pages = next;
-		next += (pages + LAYOUT_ALIGN - 1) / LAYOUT_ALIGN * LAYOUT_ALIGN + LAYOUT_ALIGN;
-	}
-	for (uint32_t i = 0; i < scenario->region_count; i++)
-		scenario->region_info[i].page = track->slots[track->regions[i].slot].pages +
-						track->regions[i].offset;
 }

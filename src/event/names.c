@@ -9,13 +9,13 @@
 #include <errno.h>
 
 const struct word verb_words[COW_VERB_COUNT] = {
-#define X(id, word, actor, operands, modelled, help) WORD(word),
+#define X(id, word, actor, operands, help) WORD(word),
 	COW_EVENTS(X)
 #undef X
 };
 
 const struct event_row event_rows[COW_VERB_COUNT] = {
-#define X(id, word, actor, operands, modelled, help) { operands, actor },
+#define X(id, word, actor, operands, help) { operands, actor },
 	COW_EVENTS(X)
 #undef X
 };
@@ -27,7 +27,7 @@ const struct word outcome_words[COW_OUTCOME_COUNT] = {
 };
 
 const struct word advice_words[COW_ADVICE_COUNT] = {
-#define X(id, name, modelled) WORD(name),
+#define X(id, name) WORD(name),
 	COW_ADVICES(X)
 #undef X
 };
@@ -47,6 +47,12 @@ const struct word verdict_words[COW_VERDICT_COUNT] = {
 const struct word fact_words[FACT_COUNT] = {
 #define X(id, word, operand) WORD(word),
 	SCENARIO_FACTS(X)
+#undef X
+};
+
+const struct word option_words[OPTION_COUNT] = {
+#define X(id, word) WORD(word),
+	SCENARIO_OPTIONS(X)
 #undef X
 };
 

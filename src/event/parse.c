@@ -413,11 +413,7 @@ static bool parse_text(struct parser *parser, const char *text, size_t size)
 		line = stop + 1;
 	}
 	check_whole(parser, line, length);
-	if (parser->no_memory)
-		return false;
-	if (!parser->scenario->error_count)
-		lay_out(parser);
-	return true;
+	return !parser->no_memory;
 }
 
 static void parser_free(struct parser *parser)

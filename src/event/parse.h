@@ -22,6 +22,7 @@ enum {
 };
 
 #define PARSE_MAX_PAGES (UINT64_C(1) << 31)
+#define PARSE_MAX_POOL (UINT64_C(1) << 20) /* huge pages */
 #define PARSE_MAX_BYTES (UINT64_C(256) << 20)
 
 /* What the parser knows of a definition besides its place in the scenario. */
@@ -156,8 +157,6 @@ bool define_process(struct parser *parser, const struct token *token, bool unsur
 bool define_file(struct parser *parser, const struct token *token, uint64_t pages,
 		 uint64_t value);
 bool take_effect(struct parser *parser, const struct cow_event *event);
-/* Gives every region its pages. */
-void lay_out(struct parser *parser);
 
 /* ---- parse_header.c ---- */
 extern const struct word header_words[];

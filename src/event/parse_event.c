@@ -15,6 +15,10 @@ static const struct word prot_words[] = { WORD("ro"), WORD("rw"), WORD("none") }
 static const enum cow_prot prots[] = { COW_PROT_READ, COW_PROT_RW, COW_PROT_NONE };
 enum { PROTS = 3 };
 
+static const struct word order_word = WORD("order");
+/* Of `thp order K`: below 4 pages no anonymous folio is large; 2^9 are what x86-64's PMD maps. */
+enum { ORDER_LEAST = 2, ORDER_MOST = 9 };
+
 /* Finds the current word in a table; 0: none of them is there, and nothing was read. */
 static unsigned flag_of(struct parser *parser, const struct flag_word *flags, uint32_t count)
 {
@@ -30,17 +34,19 @@ static bool twice(struct parser *parser)
 		       TOKEN_ARGS(&parser->lex.token));
 }
 
-/* A word that is no flag: says which is near. */
+/* A word that is no flag: says which is near.  The flags of mmap have more than their table. */
 static bool unknown_flag(struct parser *parser, const struct flag_word *flags, uint32_t count,
-			 bool prot)
+			 bool mmap)
 {
 	struct nearest nearest = { 0 };
 	const struct token *token = &parser->lex.token;
 
 	for (uint32_t i = 0; i < count; i++)
 		nearest_offer(&nearest, token, flags[i].word.text, flags[i].word.length);
-	for (uint32_t i = 0; prot && i < PROTS; i++)
+	for (uint32_t i = 0; mmap && i < PROTS; i++)
 		nearest_offer(&nearest, token, prot_words[i].text, prot_words[i].length);
+	if (mmap)
+		nearest_offer(&nearest, token, order_word.text, order_word.length);
 	return fail_nearest(parser, token, "flag", &nearest);
 }
 
@@ -70,6 +76,20 @@ static bool map_after(struct parser *parser, struct cow_event *event)
 	return true;
 }
 
+/* [order K], right behind `thp` */
+static bool map_order(struct parser *parser, struct cow_event *event)
+{
+	uint64_t order;
+
+	if (!token_is(&parser->lex.token, order_word))
+		return true;
+	lex_next(&parser->lex);
+	if (!parse_number(parser, "an order", ORDER_LEAST, ORDER_MOST, &order))
+		return false;
+	event->flags |= COW_MAP_ORDER(order);
+	return true;
+}
+
 static bool map_flags(struct parser *parser, struct cow_event *event)
 {
 	static const struct flag_word flags[] = {
@@ -86,6 +106,9 @@ static bool map_flags(struct parser *parser, struct cow_event *event)
 		uint32_t prot = word_find(prot_words, PROTS, token);
 		unsigned flag = flag_of(parser, flags, count);
 
+		if (token_is(token, order_word))
+			return COW_EVENT_ORDER(event->flags) ? twice(parser) :
+			       fail_at(parser, token, "'order' stands right behind 'thp'");
 		if (prot == PROTS && !flag)
 			return unknown_flag(parser, flags, count, true);
 		if (prot < PROTS ? prot_given : (event->flags & flag) != 0)
@@ -98,6 +121,8 @@ static bool map_flags(struct parser *parser, struct cow_event *event)
 		}
 		event->flags |= flag;
 		if (flag == COW_EVENT_FILE && !map_file(parser, event))
+			return false;
+		if (flag == COW_EVENT_THP && !map_order(parser, event))
 			return false;
 		if (flag == COW_EVENT_AFTER && !map_after(parser, event))
 			return false;

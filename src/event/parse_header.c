@@ -8,7 +8,7 @@
 #define HEADERS(X)                                                               \
 	X(TITLE, "title") X(FRAMES, "frames") X(SWAP, "swap") X(HUGETLB, "hugetlb")  \
 	X(LRU_BATCH, "lru-batch") X(POLICIES, "policies") X(PROCESS, "process")      \
-	X(FILE, "file")
+	X(FILE, "file") X(OPTION, "option")
 
 enum header {
 #define X(id, word) HEADER_##id,
@@ -82,6 +82,26 @@ static bool parse_processes(struct parser *parser)
 	return parse_end(parser);
 }
 
+static bool parse_options(struct parser *parser)
+{
+	struct cow_scenario *scenario = parser->scenario;
+
+	do {
+		const struct token word = parser->lex.token;
+		uint32_t option = word_find(option_words, OPTION_COUNT, &word);
+
+		if (word.kind != TOKEN_WORD)
+			return fail_expected(parser, "an option");
+		if (option == OPTION_COUNT)
+			return fail_unknown(parser, &word, "option", option_words, OPTION_COUNT);
+		if (scenario->options & 1u << option)
+			return fail_at(parser, &word, "'%.*s' is given twice", TOKEN_ARGS(&word));
+		scenario->options |= 1u << option;
+		lex_next(&parser->lex);
+	} while (parser->lex.token.kind == TOKEN_WORD);
+	return parse_end(parser);
+}
+
 static bool parse_file(struct parser *parser)
 {
 	struct token word = parser->lex.token;
@@ -106,11 +126,12 @@ static bool parse_count(struct parser *parser, uint32_t header)
 	struct cow_scenario *scenario = parser->scenario;
 	uint64_t *const fields[] = { &scenario->frames, &scenario->swap, &scenario->hugetlb,
 				     &scenario->lru_batch };
+	static const uint64_t most[] = { PARSE_MAX_PAGES, PARSE_MAX_PAGES, PARSE_MAX_POOL, 255 };
 	unsigned index = header - HEADER_FRAMES;
 
 	scenario->given |= 1u << index;
-	return parse_number(parser, "a number", header == HEADER_FRAMES,
-			    header == HEADER_LRU_BATCH ? 255 : PARSE_MAX_PAGES, fields[index]) &&
+	return parse_number(parser, "a number", header == HEADER_FRAMES, most[index],
+			    fields[index]) &&
 	       parse_end(parser);
 }
 
@@ -134,6 +155,8 @@ bool parse_header(struct parser *parser, uint32_t header)
 		return parse_processes(parser);
 	case HEADER_FILE:
 		return parse_file(parser);
+	case HEADER_OPTION:
+		return parse_options(parser);
 	default:
 		return parse_count(parser, header);
 	}

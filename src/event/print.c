@@ -108,6 +108,10 @@ static void put_map_flags(struct printer *printer, const struct cow_event *event
 	}
 	if (event->flags & COW_EVENT_THP)
 		put_word(printer, "thp");
+	if (COW_EVENT_ORDER(event->flags)) {
+		put(printer, " order ");
+		put_count(printer, COW_EVENT_ORDER(event->flags));
+	}
 	if (event->flags & COW_EVENT_HUGETLB)
 		put_word(printer, "hugetlb");
 	if (event->flags & COW_EVENT_AFTER) {
@@ -348,6 +352,11 @@ static void put_header(struct printer *printer)
 	for (unsigned i = 0; i < 4; i++)
 		if (scenario->given & 1u << i)
 			put_count_line(printer, words[i], counts[i]);
+	put(printer, scenario->options ? "option" : "");
+	for (unsigned i = 0; i < OPTION_COUNT; i++)
+		if (scenario->options & 1u << i)
+			put_word(printer, option_words[i].text);
+	put(printer, scenario->options ? "\n" : "");
 	for (uint32_t i = 0; i < scenario->wanted_count; i++) {
 		put(printer, i ? "" : "policies");
 		put_word(printer, scenario->wanted[i]);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What can be asked of a parsed scenario, and its end.
+ * What can be asked of a parsed scenario, where its regions lie, and its end.
  * Owns the release of everything that the parser made.  Never parses; read parse.c for that.
  */
 #include "event/intern.h"
@@ -36,6 +36,24 @@ const struct scenario_choice *scenario_choose(const struct cow_scenario *scenari
 				choices[i].patterns, policy))
 			return &choices[i];
 	return &choices[0];
+}
+
+void scenario_lay_out(const struct cow_scenario *scenario, uint64_t huge, uint64_t *page)
+{
+	uint64_t next = 0;
+
+	for (uint32_t i = 0; i < scenario->region_count; i++) {
+		const struct scenario_region *region = &scenario->region_info[i];
+
+		if (region->head != i) {
+			page[i] = page[region->head] + region->offset;
+			continue;
+		}
+		page[i] = next;
+		if (region->source != COW_NONE)
+			page[i] += (page[region->source] + region->source_page) % huge;
+		next = (page[i] + region->span + huge - 1) / huge * huge + huge;
+	}
 }
 
 void scenario_strip(struct cow_scenario *scenario)

@@ -19,6 +19,17 @@
 	X(KSM, "ksm", 0) X(HUGE, "huge", 0) X(UFFD_WP, "uffd-wp", 'y')               \
 	X(VALUE, "value", 'n')
 
+/* Names of `option NAME...`: id, word.  Each is a bit of scenario.options. */
+#define SCENARIO_OPTIONS(X)                                                      \
+	X(STABLE_WRITES, "stable-writes") X(KSM_ZERO_PAGES, "ksm-zero-pages")
+
+enum scenario_option {
+#define X(id, word) OPTION_##id,
+	SCENARIO_OPTIONS(X)
+#undef X
+	OPTION_COUNT
+};
+
 enum scenario_fact_kind {
 #define X(id, word, operand) FACT_##id,
 	SCENARIO_FACTS(X)
@@ -39,6 +50,8 @@ struct scenario_name {
 
 struct scenario_file {
 	char *text;
+	uint32_t line;
+	bool huge; /* some mmap maps it with hugetlb, so it is of huge pages */
 	uint64_t pages;
 	uint64_t value;
 };
@@ -81,10 +94,14 @@ struct scenario_statement {
 					      without comment and outer blanks */
 };
 
+/* A region and those put behind it, directly or not, share a piece of address space: its head's. */
 struct scenario_region {
-	uint64_t pages;    /* extent */
-	uint64_t page;     /* first page in the engine's layout, counted from 0 */
-	bool huge;         /* wants 2 MiB alignment */
+	uint64_t pages;       /* extent */
+	uint32_t head;        /* the region that it lies behind; itself: none */
+	uint32_t source;      /* the region that it was moved from; COW_NONE: none */
+	uint64_t offset;      /* first page, counted from the head's */
+	uint64_t span;        /* of a head: pages up to the end of the last one behind it */
+	uint64_t source_page; /* page of the source that is its first */
 };
 
 enum {
@@ -111,6 +128,7 @@ struct cow_scenario {
 	bool has_title;
 	uint64_t frames, swap, hugetlb, lru_batch; /* with defaults filled in */
 	unsigned given;       /* by the file: bit 0 frames, 1 swap, 2 hugetlb, 3 lru-batch */
+	unsigned options;     /* of the machine: 1 << enum scenario_option */
 	uint32_t started;     /* processes that exist at the start: names 0 to started-1 */
 
 	/* Every definition is an entry of its own: a name that is free again gets a new number. */
@@ -141,6 +159,13 @@ struct cow_scenario {
 const struct scenario_choice *scenario_choose(const struct cow_scenario *scenario,
 					      struct scenario_assertion assertion,
 					      const char *policy);
+
+/*
+ * The first page of every region, counted from 0, where a huge page has `huge` pages.  A region
+ * begins at a multiple of that, and at least as much lies between two; one that was moved lies as
+ * its source does within a huge page, so that PMDs can move whole.
+ */
+void scenario_lay_out(const struct cow_scenario *scenario, uint64_t huge, uint64_t *page);
 
 /* Frees all but the name and the diagnostics. */
 void scenario_strip(struct cow_scenario *scenario);

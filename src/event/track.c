@@ -270,8 +270,7 @@ bool track_region_add(struct track *track, uint64_t pages, uint32_t behind)
 	region = &track->regions[track->region_count++];
 	region->pages = pages;
 	if (behind == COW_NONE) {
-		region->slot = track->slot_count;
-		track->slots[track->slot_count++].pages = pages;
+		region->slot = track->slot_count++;
 		return true;
 	}
 	region->behind = true;
@@ -280,8 +279,6 @@ bool track_region_add(struct track *track, uint64_t pages, uint32_t behind)
 	slot = &track->slots[region->slot];
 	slot->taken = pages_set(track, slot->taken, SLOT_LEVELS, region->offset,
 				region->offset + pages - 1, TRACK_ALL);
-	if (slot->pages < region->offset + pages)
-		slot->pages = region->offset + pages;
 	return true;
 }
 

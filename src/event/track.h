@@ -34,7 +34,6 @@ struct track_region {
 
 /* Address space for one region and those that were put behind it. */
 struct track_slot {
-	uint64_t pages; /* extent */
 	uint32_t taken; /* tree by page of the regions behind the first */
 };
 

@@ -34,6 +34,7 @@ extern const struct word advice_words[COW_ADVICE_COUNT];
 extern const struct word counter_words[COW_COUNTER_COUNT];
 extern const struct word verdict_words[COW_VERDICT_COUNT];
 extern const struct word fact_words[FACT_COUNT];
+extern const struct word option_words[OPTION_COUNT];
 extern const char fact_operands[FACT_COUNT]; /* 0, 'n' or 'y' */
 extern const struct errno_row errno_rows[];
 extern const uint32_t errno_row_count;

@@ -126,10 +126,6 @@ void view_fields(struct cow_view view, struct view_field fields[VIEW_FIELDS])
 #undef X
 }
 
-#define X(field, bits) + 1
-_Static_assert(0 COW_VIEW_FIELDS(X) == VIEW_FIELDS, "a view has another number of fields");
-#undef X
-
 struct tally tally_reports(cow_report *const *reports, size_t count)
 {
 	struct tally tally = { .runs = count };

@@ -44,7 +44,9 @@ struct view_field {
 	unsigned width; /* bits */
 	unsigned value;
 };
-enum { VIEW_FIELDS = 32 };
+#define X(field, bits) +1
+enum { VIEW_FIELDS = 0 COW_VIEW_FIELDS(X) };
+#undef X
 void view_fields(struct cow_view view, struct view_field fields[VIEW_FIELDS]);
 
 struct tally {
