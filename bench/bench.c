@@ -8,20 +8,16 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <math.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
-
-#define WARM_BYTES 256 /* a page: more than simulator or floor take */
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 3, EXIT_MISSED = 10 };
 
@@ -68,46 +64,6 @@ int compare_double(const void *a, const void *b)
 	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
-}
-
-uint64_t memory_available(void)
-{
-	FILE *file = fopen("/proc/meminfo", "re");
-	char line[128];
-	uint64_t kib = 0;
-
-	if (!file)
-		return 0;
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
-			break;
-	fclose(file);
-	return kib << 10;
-}
-
-/*
- * A hypervisor takes pages back that its guest has left free for a while, and then the next touch
- * costs a fault of the host.  What is freed here is handed out next, and the host still backs it.
- */
-static void memory_warm_as(uint64_t bytes, int advice)
-{
-	size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
-	volatile char *region = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-				     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (region == MAP_FAILED)
-		return; /* it is only about noise */
-	(void)madvise((void *)region, bytes, advice);
-	for (uint64_t i = 0; i < bytes; i += page_size)
-		region[i] = 1;
-	munmap((void *)region, bytes);
-}
-
-/* Small pages and huge ones come from different lists. */
-void memory_warm(uint64_t bytes)
-{
-	memory_warm_as(bytes, MADV_HUGEPAGE);
-	memory_warm_as(bytes, MADV_NOHUGEPAGE);
 }
 
 void sample_set(struct sample *sample, double ns, uint64_t pages)
@@ -205,22 +161,6 @@ static void read_load(char *load, size_t size)
 	fclose(file);
 }
 
-/* Memory that is given back is really given back: the next machine, or floor, is fresh. */
-static void heap_without_memory(void)
-{
-#ifdef __GLIBC__
-	mallopt(M_MMAP_THRESHOLD, 128 << 10);
-	mallopt(M_TRIM_THRESHOLD, 128 << 10);
-#endif
-}
-
-static void heap_trim(void)
-{
-#ifdef __GLIBC__
-	malloc_trim(0);
-#endif
-}
-
 static void kernel_side(struct bench *bench, struct host_kernel *host, enum bench_size size,
 			struct pass *pass)
 {
@@ -241,9 +181,7 @@ static void side_pass(struct bench *bench, struct host_kernel *host, enum bench_
 {
 	uint64_t pages = bench->pages[size];
 
-	heap_trim();
-	if (side != SIDE_KERNEL)
-		memory_warm(pages * WARM_BYTES);
+	memory_prepare(side == SIDE_KERNEL ? 0 : pages);
 	switch (side) {
 	case SIDE_KERNEL:
 		kernel_side(bench, host, size, pass);
@@ -294,6 +232,7 @@ static void measure_singles(struct bench *bench)
 {
 	parse_measure(bench);
 	matrix_measure(bench);
+	selftest_measure(bench);
 	for (unsigned round = 0; round < bench->rounds; round++) {
 		struct sample start = { 0 }, small = { 0 };
 
@@ -317,6 +256,8 @@ static void usage(FILE *out)
 	      "  --policy NAME     policy of the simulator (default: exclusive)\n"
 	      "  --rounds N        samples of everything, 1 to 99 (default: 5)\n"
 	      "  --examples DIR    folder of the shipped scenarios, for the time of the matrix\n"
+	      "  --program PATH    cowlab, for the time of its selftest (default: beside this)\n"
+	      "  --swap-dir DIR    where root's swap file goes for a while (default: /var/tmp)\n"
 	      "  --kernel-large    run the kernel at 4 Mi pages too, if 20 GiB are available\n"
 	      "  --format FORM     text or json (default: text)\n"
 	      "  --check           exit with 10 if a goal is missed\n"
@@ -350,6 +291,8 @@ static int parse_options(struct bench *bench, int argc, char **argv)
 		{ "policy", required_argument, NULL, 'p' },
 		{ "rounds", required_argument, NULL, 'r' },
 		{ "examples", required_argument, NULL, 'e' },
+		{ "program", required_argument, NULL, 'P' },
+		{ "swap-dir", required_argument, NULL, 's' },
 		{ "kernel-large", no_argument, NULL, 'l' },
 		{ "format", required_argument, NULL, 'f' },
 		{ "check", no_argument, NULL, 'c' },
@@ -371,6 +314,12 @@ static int parse_options(struct bench *bench, int argc, char **argv)
 			break;
 		case 'e':
 			bench->examples = optarg;
+			break;
+		case 'P':
+			bench->program = optarg;
+			break;
+		case 's':
+			bench->swap_dir = optarg;
 			break;
 		case 'l':
 			bench->kernel_large = true;
@@ -402,15 +351,19 @@ static int parse_options(struct bench *bench, int argc, char **argv)
 		bench->rounds = 1;
 	bench->pages[SIZE_SMALL] = bench->quick ? 16 << 10 : 256 << 10;
 	bench->pages[SIZE_LARGE] = bench->quick ? 64 << 10 : 4 << 20;
+	bench->units[PART_SWAP] = bench->quick ? 2 << 10 : 32 << 10;
+	bench->units[PART_KSM] = bench->quick ? 2 << 10 : 64 << 10;
+	bench->units[PART_HUGE] = bench->quick ? 32 : 512;
 	bench->parse_bytes = bench->quick ? 2000000 : 20000000;
 	return -1;
 }
 
-static int run(struct bench *bench, struct host_kernel *host)
+static int run(struct bench *bench, struct host_kernel *host, struct host_guard *guard)
 {
 	measure_singles(bench);
-	heap_without_memory();
+	memory_given_back();
 	measure_pages(bench, host);
+	features_measure(bench, host, guard);
 	goals_judge(bench);
 	if (bench->json)
 		report_json(bench, stdout);
@@ -425,9 +378,11 @@ static int run(struct bench *bench, struct host_kernel *host)
 
 int main(int argc, char **argv)
 {
-	static struct bench bench = { .policy_name = "exclusive", .rounds = 5 };
+	static struct bench bench = { .policy_name = "exclusive", .rounds = 5,
+				     .swap_dir = "/var/tmp" };
 	static const struct cow_allocator libc_allocator;
 	struct cow_error error = { 0 };
+	struct host_guard *guard;
 	struct host_kernel *host;
 	cow_policies *policies = NULL;
 	int code = parse_options(&bench, argc, argv);
@@ -437,8 +392,9 @@ int main(int argc, char **argv)
 	bench.cpu = pin_to_one_cpu();
 	bench.available = memory_available();
 	read_load(bench.load, sizeof(bench.load));
+	guard = host_guard_start(); /* first: it must not keep the worker's pipes open */
 	host = host_kernel_start();
-	if (!host) {
+	if (!guard || !host) {
 		fprintf(stderr, "cowlab-bench: %s\n", strerror(ENOMEM));
 		return EXIT_SYSTEM;
 	}
@@ -448,9 +404,10 @@ int main(int argc, char **argv)
 		code = usage_error("--policy takes one policy", bench.policy_name);
 	} else {
 		bench.policy = cow_policies_at(policies, 0);
-		code = run(&bench, host);
+		code = run(&bench, host, guard);
 	}
 	cow_policies_free(policies);
 	host_kernel_stop(host);
+	host_guard_stop(guard);
 	return code;
 }

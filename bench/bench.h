@@ -2,7 +2,8 @@
  *
  * What the parts of cowlab-bench share: operations, sides, series of samples, goals.
  * Never includes anything of libcowlab but the public header, and measures nothing itself.
- * Next: bench.c (the rounds), then simulator.c, host_kernel.c and floor.c (the three sides).
+ * Next: bench.c (the rounds), then simulator.c, host_kernel.c and floor.c (the three sides), and
+ * features.c (swap, KSM and huge pages).
  */
 #ifndef COWLAB_BENCH_H
 #define COWLAB_BENCH_H
@@ -49,6 +50,40 @@ enum bench_side {
 	SIDE_COUNT
 };
 
+/* The parts of the machine that are measured, and what their costs are divided by. */
+#define BENCH_PARTS(X)    \
+	X(BASE, "page")   \
+	X(SWAP, "page")   \
+	X(KSM, "page")    \
+	X(HUGE, "PMD")
+
+enum bench_part {
+#define X(id, unit) PART_##id,
+	BENCH_PARTS(X)
+#undef X
+	PART_COUNT
+};
+
+/* Operations of the other parts: id, part, key in JSON, what it is, 1 if also a single call, 1 if
+ * there is a floor. */
+#define BENCH_FEATURES(X)                                                            \
+	X(OUT, SWAP, "swap-out", "swap-out, written", 1, 0)                          \
+	X(IN_CACHE, SWAP, "swap-in-cached", "swap-in, in the swap cache", 1, 0)      \
+	X(OUT_CLEAN, SWAP, "swap-out-clean", "swap-out, clean, and freed", 1, 0)     \
+	X(IN, SWAP, "swap-in", "swap-in, read", 1, 0)                                \
+	X(KSM_EQUAL, KSM, "ksm-equal", "KSM scan, all equal", 0, 1)                  \
+	X(KSM_DISTINCT, KSM, "ksm-distinct", "KSM scan, all distinct", 0, 1)         \
+	X(THP_FAULT, HUGE, "thp-fault", "THP fault", 0, 0)                           \
+	X(THP_FORK, HUGE, "thp-fork", "fork of a THP region", 0, 0)                  \
+	X(PMD_SPLIT, HUGE, "pmd-split", "PMD split", 1, 1)
+
+enum bench_feature {
+#define X(id, part, key, what, call, floor) FEATURE_##id,
+	BENCH_FEATURES(X)
+#undef X
+	FEATURE_COUNT
+};
+
 enum bench_size { SIZE_SMALL, SIZE_LARGE, SIZE_COUNT };
 
 /* What is measured once a round and has no page count: id, key in JSON, what, unit. */
@@ -57,7 +92,21 @@ enum bench_size { SIZE_SMALL, SIZE_LARGE, SIZE_COUNT };
 	X(PARSE, "parse", "parsing a scenario", "MB/s")                                      \
 	X(MATRIX, "matrix", "the shipped matrix", "s")                                       \
 	X(MEMORY_SMALL, "memory-small", "memory a touched page, one mapping", "bytes")       \
-	X(MEMORY_LARGE, "memory-large", "the same, the larger page count", "bytes")
+	X(MEMORY_LARGE, "memory-large", "the same, the larger page count", "bytes")          \
+	X(SELFTEST, "selftest", "cowlab selftest, all policies", "s")                        \
+	X(KSM_EQUAL, "ksm-equal-64k", "KSM scan, 64 Ki equal pages", "ns/page")              \
+	X(KSM_EQUAL_LARGE, "ksm-equal-256k", "the same, 256 Ki pages", "ns/page")            \
+	X(KSM_EQUAL_FLOOR, "ksm-equal-64k-floor", "floor, 64 Ki equal pages", "ns/page")     \
+	X(KSM_EQUAL_FLOOR_LARGE, "ksm-equal-256k-floor", "the same, 256 Ki pages", "ns/page") \
+	X(KSM_DISTINCT, "ksm-distinct-64k", "KSM scan, 64 Ki distinct pages", "ns/page")     \
+	X(KSM_DISTINCT_LARGE, "ksm-distinct-256k", "the same, 256 Ki pages", "ns/page")      \
+	X(KSM_DISTINCT_FLOOR, "ksm-distinct-64k-floor", "floor, 64 Ki distinct pages", "ns/page") \
+	X(KSM_DISTINCT_FLOOR_LARGE, "ksm-distinct-256k-floor", "the same, 256 Ki pages",     \
+	  "ns/page")                                                                         \
+	X(OUT_1_1, "swap-out-1-1", "swap-out, 1 mapping, 1 process", "ns/page")              \
+	X(OUT_1_1000, "swap-out-1-1000", "the same beside 1000 processes", "ns/page")        \
+	X(OUT_16_1, "swap-out-16-1", "swap-out, 16 mappings, 1 process", "ns/page")          \
+	X(OUT_16_1000, "swap-out-16-1000", "the same beside 1000 processes", "ns/page")
 
 enum bench_single {
 #define X(id, key, what, unit) SINGLE_##id,
@@ -76,6 +125,11 @@ struct sample {
 struct pass {
 	struct sample op[OP_COUNT];
 	uint64_t copied_pages; /* kernel: pages that the copying writes went over */
+};
+
+/* The same of the other parts; a pass fills the operations of one part. */
+struct feature_pass {
+	struct sample feature[FEATURE_COUNT];
 };
 
 /* The samples of one operation on one side. */
@@ -99,15 +153,18 @@ struct goal {
 	char reason[BENCH_REASON]; /* why it was skipped */
 };
 
-#define BENCH_GOALS_MAX 48
+#define BENCH_GOALS_MAX 96
 
 struct bench {
 	/* Options. */
 	const char *policy_name;
 	const char *examples; /* folder, or NULL */
+	const char *program;  /* path of cowlab, or NULL: beside this one */
+	const char *swap_dir; /* folder of the swap file */
 	unsigned rounds;
 	bool json, quick, check, kernel_large;
 	uint64_t pages[SIZE_COUNT];
+	uint64_t units[PART_COUNT]; /* pages or PMDs of the other parts */
 	uint64_t parse_bytes; /* least size of the text that is parsed */
 
 	/* Where it ran. */
@@ -122,6 +179,7 @@ struct bench {
 	/* Results. */
 	const struct cow_policy *policy;
 	struct series page[SIZE_COUNT][SIDE_COUNT][OP_COUNT];
+	struct series feature[SIDE_COUNT][FEATURE_COUNT];
 	struct series single[SINGLE_COUNT];
 	struct goal goal[BENCH_GOALS_MAX];
 	unsigned goals;
@@ -133,8 +191,6 @@ extern const bool op_is_fault[OP_COUNT];
 extern const char *const side_key[SIDE_COUNT], *const side_heading[SIDE_COUNT];
 double now_ns(void);
 int compare_double(const void *a, const void *b);
-uint64_t memory_available(void);   /* bytes, 0: not known */
-void memory_warm(uint64_t bytes);  /* the next bytes that are allocated have host memory */
 void sample_set(struct sample *sample, double ns, uint64_t pages);
 void sample_skip(struct sample *sample, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -145,17 +201,61 @@ double series_min(const struct series *series);
 bool op_on_side(enum bench_op op, enum bench_side side);
 const char *pages_name(uint64_t pages, char buffer[24]);
 
+/* memory.c */
+uint64_t memory_available(void);     /* bytes, 0: not known */
+void memory_warm(uint64_t bytes);    /* the next bytes that are allocated have host memory */
+void memory_prepare(uint64_t pages); /* the same for a fresh machine, or floor, of so many pages */
+void memory_given_back(void);        /* what is freed from now on is really given back */
+
+/* features.c */
+struct host_kernel;
+struct host_guard;
+extern const char *const feature_key[FEATURE_COUNT], *const feature_what[FEATURE_COUNT];
+extern const enum bench_part feature_part[FEATURE_COUNT];
+extern const char *const part_unit[PART_COUNT];
+bool feature_on_side(enum bench_feature feature, enum bench_side side);
+/* Every operation of the part without a value. */
+void features_skip(struct feature_pass *pass, enum bench_part part, const char *reason);
+void features_measure(struct bench *bench, struct host_kernel *host, struct host_guard *guard);
+
+/* swap.c, ksm.c, huge.c */
+void simulator_swap(const struct cow_policy *policy, uint64_t pages, bool audit, bool call,
+		    struct feature_pass *out);
+void simulator_swap_scale(const struct cow_policy *policy, unsigned mappings, unsigned others,
+			  struct sample *out);
+void simulator_ksm(const struct cow_policy *policy, uint64_t pages, bool distinct, bool audit,
+		   struct sample *out);
+void floor_ksm(uint64_t pages, bool distinct, struct sample *out);
+void simulator_huge(const struct cow_policy *policy, uint64_t pmds, bool audit, bool call,
+		    struct feature_pass *out);
+void floor_split(uint64_t pmds, struct sample *out);
+
+/* selftest.c */
+void selftest_measure(struct bench *bench);
+
 /* simulator.c */
 void simulator_pass(const struct cow_policy *policy, uint64_t pages, bool audit, bool call,
 		    struct pass *out);
 void simulator_start(const struct cow_policy *policy, struct sample *out);
 void simulator_memory(const struct cow_policy *policy, uint64_t pages, struct sample *out);
 
-/* host_kernel.c: a process of its own, so that fork copies nothing of the simulator's */
-struct host_kernel;
+/* host_worker.c: a process of its own, so that fork copies nothing of the simulator's */
 struct host_kernel *host_kernel_start(void); /* NULL: no memory */
 void host_kernel_pass(struct host_kernel *host, uint64_t pages, struct pass *out);
+void host_kernel_features(struct host_kernel *host, enum bench_part part, uint64_t units,
+			  struct feature_pass *out);
 void host_kernel_stop(struct host_kernel *host);
+
+/* host_guard.c: the process that changes the system, and sets it right again */
+struct host_guard *host_guard_start(void); /* NULL: no memory */
+/* A swap file there is on from now. @return false with the reason */
+bool host_guard_swap(struct host_guard *guard, const char *folder, uint64_t bytes,
+		     char reason[BENCH_REASON]);
+/* ksmd is the bench's from now, and stopped. @return false with the reason */
+bool host_guard_ksm(struct host_guard *guard, char reason[BENCH_REASON]);
+/* Everything is as it was. */
+void host_guard_undo(struct host_guard *guard);
+void host_guard_stop(struct host_guard *guard);
 
 /* floor.c */
 void floor_pass(uint64_t pages, struct pass *out);

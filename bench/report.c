@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "bench.h"
+#include "report.h"
 
 static const char *const single_key[SINGLE_COUNT] = {
 #define X(id, key, what, unit) [SINGLE_##id] = key,
@@ -56,6 +56,9 @@ unsigned series_skipped(const struct bench *bench)
 		for (unsigned side = 0; side < SIDE_COUNT; side++)
 			for (unsigned op = 0; op < OP_COUNT; op++)
 				n += op_on_side(op, side) && !bench->page[size][side][op].count;
+	for (unsigned side = 0; side < SIDE_COUNT; side++)
+		for (unsigned i = 0; i < FEATURE_COUNT; i++)
+			n += feature_on_side(i, side) && !bench->feature[side][i].count;
 	for (unsigned i = 0; i < SINGLE_COUNT; i++)
 		n += !bench->single[i].count;
 	return n;
@@ -106,7 +109,7 @@ static void text_head(const struct bench *bench, FILE *out)
 		fprintf(out, "This is no release build: it is not optimized.\n");
 }
 
-static void text_cell(const struct series *series, bool exists, FILE *out)
+void text_cell(const struct series *series, bool exists, FILE *out)
 {
 	char cell[40];
 
@@ -262,6 +265,7 @@ void report_text(const struct bench *bench, FILE *out)
 		text_pages(bench, size, out);
 	text_skipped(bench, out);
 	text_growth(bench, out);
+	text_features(bench, out);
 	text_singles(bench, out);
 	text_goals(bench, out);
 	fprintf(out, "\n%u goals reached, %u missed, %u skipped; %u measurements skipped\n",
@@ -288,7 +292,7 @@ static void json_string(const char *text, FILE *out)
 	fputc('"', out);
 }
 
-static void json_field(const char *name, const char *text, FILE *out)
+void json_field(const char *name, const char *text, FILE *out)
 {
 	fprintf(out, "\"%s\": ", name);
 	json_string(text, out);
@@ -310,7 +314,7 @@ static void json_numbers(const char *name, double number, FILE *out)
 	fputs(", ", out);
 }
 
-static void json_series(const struct series *series, FILE *out)
+void json_series(const struct series *series, FILE *out)
 {
 	json_numbers("median", series_median(series), out);
 	json_numbers("min", series_min(series), out);
@@ -419,6 +423,7 @@ void report_json(const struct bench *bench, FILE *out)
 {
 	json_head(bench, out);
 	json_pages(bench, out);
+	json_features(bench, out);
 	json_singles(bench, out);
 	json_goals(bench, out);
 	fprintf(out, "  \"summary\": {\"reached\": %u, \"missed\": %u, \"skipped\": %u, "

@@ -10,13 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench.h"
+#include "simulator.h"
 
-#define REGION UINT64_C(0x100000000)
-
-/* Sets the sample to be skipped unless `counted` pages came to `wanted`. */
-static bool outcome_holds(struct sample *out, enum cow_outcome wanted, uint64_t counted,
-			  uint64_t pages, enum cow_outcome last)
+bool outcome_holds(struct sample *out, enum cow_outcome wanted, uint64_t counted, uint64_t pages,
+		   enum cow_outcome last)
 {
 	if (counted == pages)
 		return true;
@@ -29,13 +26,12 @@ static bool outcome_holds(struct sample *out, enum cow_outcome wanted, uint64_t 
 	return false;
 }
 
-/* One run of the sequence. */
-struct run {
-	cow_machine *machine;
-	cow_mm parent;
-	uint64_t pages, page_size;
-	bool call; /* one cow_write a page, not one cow_write_range */
-};
+void outcome_sample(struct sample *out, double ns, uint64_t units, enum cow_outcome wanted,
+		    uint64_t pages, const struct cow_result *result)
+{
+	if (outcome_holds(out, wanted, result->counts[wanted], pages, result->outcome))
+		sample_set(out, ns, units);
+}
 
 static int write_calls(struct run *run, uint64_t value, enum cow_outcome wanted,
 		       struct sample *out)
@@ -67,8 +63,7 @@ static int write_range(struct run *run, uint64_t value, enum cow_outcome wanted,
 	ns = now_ns() - start;
 	if (error)
 		return error;
-	if (outcome_holds(out, wanted, result.counts[wanted], run->pages, result.outcome))
-		sample_set(out, ns, run->pages);
+	outcome_sample(out, ns, run->pages, wanted, run->pages, &result);
 	return 0;
 }
 
@@ -102,9 +97,7 @@ static int parent_fork(struct run *run, struct sample *out, cow_mm *child)
 	ns = now_ns() - start;
 	if (error)
 		return error;
-	if (outcome_holds(out, COW_OUT_SHARE, result.counts[COW_OUT_SHARE], run->pages,
-			  result.outcome))
-		sample_set(out, ns, run->pages);
+	outcome_sample(out, ns, run->pages, COW_OUT_SHARE, run->pages, &result);
 	return 0;
 }
 
@@ -153,57 +146,65 @@ static int sequence_used(struct run *run, struct pass *out)
 	return region_unmap(run, &out->op[OP_MUNMAP]);
 }
 
-static int machine_make(const struct cow_policy *policy, uint64_t frames,
-			const struct cow_allocator *allocator, cow_machine **out)
+int run_start(struct run *run, const struct cow_policy *policy, struct cow_config *config,
+	      bool audit)
 {
-	struct cow_config config;
+	int error;
 
-	cow_config_init(&config);
-	config.frames = frames;
-	config.policy = policy;
-	if (allocator)
-		config.allocator = *allocator;
-	return cow_machine_create(&config, out);
+	config->policy = policy;
+	error = cow_machine_create(config, &run->machine);
+	if (error)
+		return error;
+	run->page_size = cow_machine_page_size(run->machine);
+	if (audit)
+		error = cow_audit_attach(run->machine, &run->audit);
+	return error ? error : cow_mm_create(run->machine, &run->parent);
+}
+
+const char *run_sentence(const struct run *run, int error)
+{
+	const char *sentence = run->machine ? cow_machine_error(run->machine)->sentence : "";
+
+	return *sentence ? sentence : cow_strerror(error);
+}
+
+void run_stop(struct run *run)
+{
+	cow_audit_detach(run->audit);
+	cow_machine_destroy(run->machine);
 }
 
 void simulator_pass(const struct cow_policy *policy, uint64_t pages, bool audit, bool call,
 		    struct pass *out)
 {
 	struct run run = { .pages = pages, .call = call };
-	cow_audit *attached = NULL;
-	int error = machine_make(policy, 3 * pages, NULL, &run.machine);
+	struct cow_config config;
+	int error;
 
-	if (error) {
-		pass_skip(out, cow_strerror(error));
-		return;
-	}
-	run.page_size = cow_machine_page_size(run.machine);
-	if (audit)
-		error = cow_audit_attach(run.machine, &attached);
-	if (!error)
-		error = cow_mm_create(run.machine, &run.parent);
+	cow_config_init(&config);
+	config.frames = 3 * pages;
+	error = run_start(&run, policy, &config, audit);
 	if (!error)
 		error = sequence_fresh(&run, out);
 	if (!error)
 		error = sequence_used(&run, out);
-	if (error) {
-		const char *sentence = cow_machine_error(run.machine)->sentence;
-		char reason[BENCH_REASON];
-
-		snprintf(reason, sizeof(reason), "%.*s", BENCH_REASON - 1,
-			 *sentence ? sentence : cow_strerror(error));
-		pass_skip(out, reason);
-	}
-	cow_audit_detach(attached);
-	cow_machine_destroy(run.machine);
+	if (error)
+		pass_skip(out, run_sentence(&run, error));
+	run_stop(&run);
 }
 
 void simulator_start(const struct cow_policy *policy, struct sample *out)
 {
+	struct cow_config config;
 	cow_machine *machine;
-	double start = now_ns(), ns;
-	int error = machine_make(policy, UINT64_C(1) << 28, NULL, &machine);
+	double start, ns;
+	int error;
 
+	cow_config_init(&config);
+	config.frames = UINT64_C(1) << 28;
+	config.policy = policy;
+	start = now_ns();
+	error = cow_machine_create(&config, &machine);
 	ns = now_ns() - start;
 	if (error) {
 		sample_skip(out, "%s", cow_strerror(error));
@@ -236,21 +237,21 @@ static void counted_release(void *ctx, void *memory, size_t size)
 void simulator_memory(const struct cow_policy *policy, uint64_t pages, struct sample *out)
 {
 	uint64_t held = 0, said;
-	struct cow_allocator allocator = { counted_zalloc, counted_release, &held };
 	struct run run = { .pages = pages };
-	int error = machine_make(policy, 3 * pages, &allocator, &run.machine);
+	struct cow_config config;
+	int error;
 
-	if (error) {
-		sample_skip(out, "%s", cow_strerror(error));
-		return;
-	}
-	run.page_size = cow_machine_page_size(run.machine);
-	if (!(error = cow_mm_create(run.machine, &run.parent)) && !(error = region_map(&run)))
+	cow_config_init(&config);
+	config.frames = 3 * pages;
+	config.allocator = (struct cow_allocator){ counted_zalloc, counted_release, &held };
+	error = run_start(&run, policy, &config, false);
+	if (!error && !(error = region_map(&run)))
 		error = write_range(&run, 1, COW_OUT_ALLOC, out);
-	said = cow_machine_memory(run.machine);
-	if (error)
-		sample_skip(out, "%s", cow_strerror(error));
-	else if (!out->skipped[0])
+	if (error) {
+		sample_skip(out, "%s", run_sentence(&run, error));
+	} else if (!out->skipped[0]) {
+		said = cow_machine_memory(run.machine);
 		out->value = (double)(said > held ? said : held) / (double)pages;
-	cow_machine_destroy(run.machine);
+	}
+	run_stop(&run);
 }
