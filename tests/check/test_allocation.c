@@ -115,7 +115,98 @@ static const struct step script[] = {
 	{ .kind = STEP_WRITE_RANGE, .mm = 1, .first = 0, .pages = 1, .value = 16 },
 };
 
-enum { SCRIPT = sizeof(script) / sizeof(*script), CALLS = 400 };
+#define FILED(what, at, how) { .kind = STEP_##what, .index = at, .value = 5, .flags = how }
+#define PLACED(what, at, n) { .kind = STEP_##what, .first = at, .pages = n }
+#define PLACED_BY(what, who, at, n, how) \
+	{ .kind = STEP_##what, .mm = who, .first = at, .pages = n, .flags = how }
+
+/* Eight pages are a huge page here.  P0 has huge pages, P1 is its child, P2 has files, P3 swaps and
+ * merges. */
+static const struct step huge_script[] = {
+	MAPPED(0, 8, COW_MAP_THP),
+	{ .kind = STEP_WRITE, .first = 3, .value = 7 },
+	{ .kind = STEP_FORK },
+	{ .kind = STEP_WRITE, .mm = 1, .first = 2, .value = 8 },
+	PLACED(MIGRATE, 0, 8),
+	PLACED(NUMA_HINT, 0, 8),
+	{ .kind = STEP_READ, .first = 1 },
+	{ .kind = STEP_WRITE, .first = 2, .value = 9 },
+	REFERENCE(4, 2, COW_GUP_PIN | COW_GUP_WRITE, 1),
+	{ .kind = STEP_FORK },
+	{ .kind = STEP_RELEASE },
+	MAPPED(8, 8, COW_MAP_THP),
+	PLACED(READ_RANGE, 8, 8),
+	{ .kind = STEP_WRITE, .first = 8, .value = 10 },
+	PLACED(SPLIT, 8, 8),
+	ADVISED(8, 4, NOHUGEPAGE),
+	PROTECTED(10, 3, COW_PROT_READ),
+	{ .kind = STEP_CLEAR_REFS },
+	MAPPED(16, 8, COW_MAP_THP | COW_MAP_ORDER(2)),
+	WRITTEN(16, 8, 11),
+	{ .kind = STEP_MREMAP, .mm = 2, .first = 0, .pages = 8, .to = 8 },
+	PLACED(SWAP_OUT, 16, 6),
+	{ .kind = STEP_EXIT, .mm = 1 },
+	{ .kind = STEP_EXIT, .mm = 1 },
+
+	{ .kind = STEP_CREATE },
+	FILED(FILE_CREATE, 6, 0),
+	PLACED_BY(MMAP_FILE, 1, 0, 6, 0),
+	PLACED_BY(MMAP_FILE, 1, 8, 8, COW_MAP_SHARED),
+	PROTECTED(20, 1, COW_PROT_RW),
+	FILED(FILE_WRITE, 9, 0),
+	FILED(TRUNCATE, 3, 0),
+	FILED(TRUNCATE, 8, 0),
+
+	{ .kind = STEP_CREATE },
+	{ .kind = STEP_MMAP, .mm = 2, .first = 0, .pages = 8, .prot = COW_PROT_RW },
+	{ .kind = STEP_MMAP, .mm = 2, .first = 12, .pages = 8, .prot = COW_PROT_RW },
+	{ .kind = STEP_WRITE_RANGE, .mm = 2, .first = 0, .pages = 8, .value = 5 },
+	{ .kind = STEP_UFFD_MOVE, .mm = 2, .first = 1, .pages = 2, .to = 14 },
+	{ .kind = STEP_MADVISE, .mm = 2, .first = 0, .pages = 8, .advice = COW_ADV_COLLAPSE },
+	PLACED_BY(UFFD_WP, 2, 2, 4, 1),
+	PLACED_BY(UFFD_WP, 2, 3, 1, 0),
+	PLACED_BY(SWAP_OUT, 2, 0, 4, 1),
+	{ .kind = STEP_UFFD_MOVE, .mm = 2, .first = 0, .pages = 1, .to = 12 },
+	{ .kind = STEP_WRITEBACK_DONE },
+	PLACED_BY(SWAP_DROP, 2, 0, 4, 0),
+	PLACED_BY(SWAP_IN, 2, 2, 2, 0),
+	{ .kind = STEP_FORK, .mm = 2 },
+	PLACED_BY(READ_RANGE, 3, 0, 8, 0),
+	PLACED_BY(READ_RANGE, 2, 12, 8, 0),
+	{ .kind = STEP_MADVISE, .mm = 2, .first = 0, .pages = 8, .advice = COW_ADV_MERGEABLE },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 0, .pages = 8, .advice = COW_ADV_MERGEABLE },
+	{ .kind = STEP_KSM },
+	{ .kind = STEP_WRITE_RANGE, .mm = 3, .first = 4, .pages = 2, .value = 12 },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 6, .pages = 2, .advice = COW_ADV_PAGEOUT },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 0, .pages = 8, .advice = COW_ADV_UNMERGEABLE },
+	{ .kind = STEP_MADVISE, .mm = 3, .first = 0, .pages = 6, .advice = COW_ADV_FREE },
+	PLACED_BY(SWAP_OUT, 3, 0, 8, 0),
+	PLACED_BY(MIGRATE, 2, 0, 24, 0),
+	PLACED_BY(NUMA_HINT, 3, 0, 24, 0),
+
+	{ .kind = STEP_CREATE },
+	{ .kind = STEP_MMAP, .mm = 4, .first = 0, .pages = 16, .prot = COW_PROT_RW,
+	  .flags = COW_MAP_HUGETLB },
+	{ .kind = STEP_WRITE, .mm = 4, .first = 0, .value = 13 },
+	{ .kind = STEP_GUP, .mm = 4, .first = 1, .pages = 1, .flags = COW_GUP_PIN | COW_GUP_WRITE,
+	  .times = 1 },
+	{ .kind = STEP_FORK, .mm = 4 },
+	{ .kind = STEP_WRITE, .mm = 5, .first = 3, .value = 14 },
+	{ .kind = STEP_WRITE, .mm = 4, .first = 4, .value = 15 },
+	{ .kind = STEP_EXIT, .mm = 5 },
+	FILED(FILE_CREATE, 8, 1),
+	{ .kind = STEP_MMAP_FILE, .mm = 4, .first = 16, .pages = 8, .prot = COW_PROT_RW, .file = 1 },
+	{ .kind = STEP_WRITE, .mm = 4, .first = 20, .value = 16 },
+	{ .kind = STEP_TRUNCATE, .file = 1 },
+	{ .kind = STEP_SWAPOFF },
+	{ .kind = STEP_DRAIN },
+};
+
+enum {
+	SCRIPT = sizeof(script) / sizeof(*script),
+	HUGE_SCRIPT = sizeof(huge_script) / sizeof(*huge_script),
+	CALLS = 400
+};
 
 /* The script, then steps of a seed that can be done. */
 struct ends {
@@ -130,9 +221,16 @@ struct shape {
 	const char *geometry, *policy;
 	bool audit;
 	uint64_t lru_batch;
+	bool any; /* the script of huge pages, files and swap, and steps of any kind */
 };
 
+static unsigned script_length(const struct shape *shape)
+{
+	return shape->any ? HUGE_SCRIPT : SCRIPT;
+}
+
 struct lab {
+	const struct shape *shape;
 	struct memory memory;
 	cow_policies *list;
 	cow_machine *m;
@@ -149,7 +247,9 @@ static int lab_create(struct lab *lab, const struct shape *shape)
 	cow_config_init(&config);
 	config.geometry = *cow_geometry_find(shape->geometry);
 	config.lru_batch = shape->lru_batch;
-	config.frames = 512;
+	config.frames = shape->any && strcmp(shape->geometry, "tiny") ? 8192 : 512;
+	config.hugetlb = shape->any ? 8 : 0;
+	config.swap = 64;
 	config.policy = policy_parse(shape->policy, &lab->list);
 	config.allocator = (struct cow_allocator){ memory_zalloc, memory_release, &lab->memory };
 	ck_assert_ptr_nonnull(config.policy);
@@ -172,17 +272,24 @@ static void lab_begin(struct lab *lab, const struct shape *shape)
 	memset(lab, 0, sizeof(*lab));
 	ck_assert_int_eq(lab_create(lab, shape), 0);
 	ck_assert_int_eq(world_init(&lab->world, lab->m), 0);
+	if (shape->any)
+		world_widen(&lab->world,
+			    UINT64_C(1) << cow_geometry_find(shape->geometry)->bits[0]);
+	lab->shape = shape;
 	lab->rng.state = 20;
 }
 
 static void next_step(struct lab *lab, unsigned number, struct step *step)
 {
-	if (number < SCRIPT) {
-		*step = script[number];
+	if (number < script_length(lab->shape)) {
+		*step = lab->shape->any ? huge_script[number] : script[number];
 		return;
 	}
 	do
-		step_random(&lab->rng, step);
+		if (lab->shape->any)
+			step_any(&lab->rng, &lab->world, true, step);
+		else
+			step_random(&lab->rng, step);
 	while (!world_can(&lab->world, step));
 }
 
@@ -220,7 +327,7 @@ static uint64_t undisturbed(const struct shape *shape, unsigned calls, struct en
 		ends->before[i] = lab.memory.calls;
 		armed_step(&lab, &step, &said);
 		ends->results[i] = said.error;
-		if (i < SCRIPT)
+		if (i < script_length(shape))
 			ck_assert_msg(!said.error, "call %u, %s: %s", i, step_name(step.kind),
 				      cow_machine_error(lab.m)->sentence);
 	}
@@ -288,20 +395,32 @@ static void disturbed(const struct shape *shape, unsigned calls, const struct en
 }
 
 static const struct shape shapes[] = {
-	{ "tiny", "exclusive,marker=frame", false, 2 },
-	{ "tiny", "exclusive,marker=frame", true, 2 },
-	{ "tiny", "exclusive,marker=pte", true, 2 },
-	{ "tiny", "exclusive,marker=adjacent", true, 2 },
-	{ "tiny", "exclusive,marker=extra", false, 2 },
-	{ "tiny", "exclusive,marker=extra", true, 0 },
-	{ "x86-64", "exclusive,marker=frame", true, 0 },
-	{ "x86-64", "exclusive,marker=pte", false, 2 },
-	{ "x86-64", "exclusive,marker=adjacent", false, 0 },
-	{ "x86-64", "exclusive,marker=extra", true, 2 },
-	{ "tiny", "page-count", true, 2 },
-	{ "tiny", "mapcount-force-break", true, 2 },
-	{ "tiny", "vma-nocow", true, 2 },
-	{ "tiny", "ideal", true, 2 },
+	{ .geometry = "tiny", "exclusive,marker=frame", false, 2 },
+	{ .geometry = "tiny", "exclusive,marker=frame", true, 2 },
+	{ .geometry = "tiny", "exclusive,marker=pte", true, 2 },
+	{ .geometry = "tiny", "exclusive,marker=adjacent", true, 2 },
+	{ .geometry = "tiny", "exclusive,marker=extra", false, 2 },
+	{ .geometry = "tiny", "exclusive,marker=extra", true, 0 },
+	{ .geometry = "x86-64", "exclusive,marker=frame", true, 0 },
+	{ .geometry = "x86-64", "exclusive,marker=pte", false, 2 },
+	{ .geometry = "x86-64", "exclusive,marker=adjacent", false, 0 },
+	{ .geometry = "x86-64", "exclusive,marker=extra", true, 2 },
+	{ .geometry = "tiny", "page-count", true, 2 },
+	{ .geometry = "tiny", "mapcount-force-break", true, 2 },
+	{ .geometry = "tiny", "vma-nocow", true, 2 },
+	{ .geometry = "tiny", "ideal", true, 2 },
+	{ .geometry = "tiny", "exclusive,marker=frame", true, 2, true },
+	{ .geometry = "tiny", "exclusive,marker=frame", false, 0, true },
+	{ .geometry = "tiny", "exclusive,marker=pte", true, 0, true },
+	{ .geometry = "tiny", "exclusive,marker=adjacent", true, 2, true },
+	{ .geometry = "tiny", "exclusive,marker=extra", true, 2, true },
+	{ .geometry = "tiny", "exclusive,marker=extra", false, 0, true },
+	{ .geometry = "tiny", "page-count", true, 2, true },
+	{ .geometry = "tiny", "mapcount", false, 0, true },
+	{ .geometry = "tiny", "always-copy", true, 0, true },
+	{ .geometry = "tiny", "ideal", true, 2, true },
+	{ .geometry = "x86-64", "exclusive,marker=frame", true, 2, true },
+	{ .geometry = "x86-64", "exclusive,marker=extra", true, 0, true },
 };
 
 enum { SHAPES = sizeof(shapes) / sizeof(*shapes) };
@@ -310,11 +429,11 @@ START_TEST(every_failure_leaves_the_machine_as_it_was)
 {
 	static struct ends ends;
 	const struct shape *shape = &shapes[_i];
-	unsigned calls = strcmp(shape->geometry, "tiny") ? SCRIPT : rounds(CALLS);
+	unsigned calls = strcmp(shape->geometry, "tiny") ? 0 : rounds(CALLS);
 	uint64_t count;
 
-	if (calls < SCRIPT)
-		calls = SCRIPT;
+	if (calls < script_length(shape))
+		calls = script_length(shape);
 	memset(&ends, 0, sizeof(ends));
 	count = undisturbed(shape, calls, &ends);
 	ck_assert_uint_gt(count, 15);
@@ -333,6 +452,7 @@ START_TEST(single_pages_survive_every_failure)
 	struct shape shape = shapes[_i];
 	bool done = false;
 
+	shape.any = false;
 	shape.lru_batch = 0; /* else it goes the way of a range */
 	for (uint64_t n = 1; !done; n++) {
 		struct lab lab;
@@ -403,6 +523,8 @@ END_TEST
 static const char text[] =
 	"title every verb\n"
 	"lru-batch 2\n"
+	"hugetlb 2\n"
+	"file F 2 1\n"
 	"process P\n"
 	"P: mmap a 6\n"
 	"P: mmap s 3 shared\n"
@@ -427,6 +549,28 @@ static const char text[] =
 	"release k\n"
 	"release g\n"
 	"P: munmap a[2]\n"
+	"P: mmap h 512 thp\n"
+	"P: write h[1] 3\n"
+	"P: mmap l 512 hugetlb\n"
+	"P: write l[5] 3\n"
+	"P: mmap m 4\n"
+	"P: write m 3\n"
+	"P: madvise m mergeable\n"
+	"kernel: ksm\n"
+	"kernel: swap-out P m\n"
+	"kernel: drop P m[0]\n"
+	"P: read m == 3\n"
+	"P: uffd-wp m[2] on\n"
+	"P: uffd-wp m[2] off\n"
+	"P: mmap f 2 file F\n"
+	"P: write f[0] 4\n"
+	"P: file-write F 1 8\n"
+	"P: truncate F 1\n"
+	"P: clear-refs\n"
+	"kernel: migrate P m\n"
+	"kernel: numa-hint P m\n"
+	"kernel: split P h\n"
+	"kernel: swapoff\n"
 	"expect P a[3] value 6\n"
 	"C: exit\n"
 	"P: exit\n";

@@ -4,8 +4,9 @@
  * such thing, configurations that make no sense, observers that object.  Every call of "Driving a
  * machine" stands in one table, and each must refuse with its errno and change nothing.
  *
- *       0    4    6      9  10
- *   P  |rw--|....|shared|ro|   and a pin of page 0, a read-only reference to page 1
+ *       0    4    6      9  10   12 13     16        24
+ *   P  |rw--|....|shared|ro|..|rw|..|.....|file  |..|   a pin of page 0, a read-only reference to
+ *                                                       page 1, no page in 12, a file of 4 pages
  */
 #include <check.h>
 #include <errno.h>
@@ -19,6 +20,7 @@ enum { PAGE = 4096 };
 struct args {
 	cow_mm mm;
 	cow_ref ref;
+	cow_file file;
 	uint64_t addr, pages;
 };
 
@@ -35,7 +37,8 @@ static int visit_nothing(void *ctx, cow_mm mm, uint64_t addr)
 	{                                                                                      \
 		cow_mm mm;                                                                     \
 		cow_ref ref;                                                                   \
-		(void)mm, (void)ref, (void)a;                                                  \
+		cow_file file;                                                                 \
+		(void)mm, (void)ref, (void)file, (void)a;                                      \
 		return cow_##name(__VA_ARGS__);                                                \
 	}
 
@@ -57,6 +60,22 @@ CALL(ref_peek, m, a->ref, NULL, NULL)
 CALL(ref_poke, m, a->ref, 1)
 CALL(ref_release, m, a->ref)
 CALL(drain_lru, m)
+CALL(mmap_file, m, a->mm, a->addr, a->pages, COW_PROT_RW, 0, a->file, 0)
+CALL(file_create, m, 2, 7, false, &file)
+CALL(file_write, m, a->mm, a->file, 1, 7)
+CALL(file_truncate, m, a->file, 2)
+CALL(uffd_wp, m, a->mm, a->addr, a->pages, true)
+CALL(uffd_move, m, a->mm, a->addr, a->pages, 12 * PAGE, NULL)
+CALL(clear_refs, m, a->mm)
+CALL(swap_out, m, a->mm, a->addr, a->pages, false, NULL)
+CALL(writeback_done, m)
+CALL(swap_drop, m, a->mm, a->addr, a->pages, NULL)
+CALL(swap_in, m, a->mm, a->addr, a->pages, NULL)
+CALL(swapoff, m)
+CALL(ksm_scan, m, NULL)
+CALL(migrate, m, a->mm, a->addr, a->pages, NULL)
+CALL(numa_hint, m, a->mm, a->addr, a->pages, NULL)
+CALL(split, m, a->mm, a->addr, a->pages, NULL)
 
 static int call_mm_number(cow_machine *m, const struct args *a)
 {
@@ -92,7 +111,7 @@ static int call_rmap_walk(cow_machine *m, const struct args *a)
 }
 
 /* QUIET: it tells no observer and keeps no error. */
-enum takes { MM = 1, REF = 2, ADDR = 4, PAGES = 8, QUIET = 16 };
+enum takes { MM = 1, REF = 2, ADDR = 4, PAGES = 8, QUIET = 16, FILED = 32 };
 
 static const struct call {
 	const char *name;
@@ -121,6 +140,22 @@ static const struct call {
 	{ "ref_release", call_ref_release, REF, 0 },
 	{ "ref_at", call_ref_at, QUIET, 0 },
 	{ "drain_lru", call_drain_lru, 0, 0 },
+	{ "mmap_file", call_mmap_file, MM | FILED | ADDR | PAGES, 0 },
+	{ "file_create", call_file_create, 0, 0 },
+	{ "file_write", call_file_write, MM | FILED, 0 },
+	{ "file_truncate", call_file_truncate, FILED, 0 },
+	{ "uffd_wp", call_uffd_wp, MM | ADDR | PAGES, -ENOENT },
+	{ "uffd_move", call_uffd_move, MM | ADDR | PAGES, -ENOENT },
+	{ "clear_refs", call_clear_refs, MM, 0 },
+	{ "swap_out", call_swap_out, MM | ADDR | PAGES, 0 },
+	{ "writeback_done", call_writeback_done, 0, 0 },
+	{ "swap_drop", call_swap_drop, MM | ADDR | PAGES, 0 },
+	{ "swap_in", call_swap_in, MM | ADDR | PAGES, 0 },
+	{ "swapoff", call_swapoff, 0, 0 },
+	{ "ksm_scan", call_ksm_scan, 0, 0 },
+	{ "migrate", call_migrate, MM | ADDR | PAGES, 0 },
+	{ "numa_hint", call_numa_hint, MM | ADDR | PAGES, 0 },
+	{ "split", call_split, MM | ADDR | PAGES, 0 },
 	{ "page_look", call_page_look, MM | ADDR | QUIET, 0 },
 	{ "rmap_walk", call_rmap_walk, QUIET, 0 },
 };
@@ -151,6 +186,11 @@ static void desk_open(struct desk *desk)
 	ck_assert_int_eq(cow_mmap(desk->m, p, 0, 4, COW_PROT_RW, 0), 0);
 	ck_assert_int_eq(cow_mmap(desk->m, p, 6 * PAGE, 3, COW_PROT_RW, COW_MAP_SHARED), 0);
 	ck_assert_int_eq(cow_mmap(desk->m, p, 9 * PAGE, 1, COW_PROT_READ, 0), 0);
+	ck_assert_int_eq(cow_mmap(desk->m, p, 12 * PAGE, 1, COW_PROT_RW, 0), 0);
+	ck_assert_int_eq(cow_file_create(desk->m, 4, 9, false, &desk->good.file), 0);
+	ck_assert_int_eq(cow_mmap_file(desk->m, p, 16 * PAGE, 8, COW_PROT_RW, 0, desk->good.file, 0),
+			 0);
+	ck_assert_int_eq(cow_read(desk->m, p, 16 * PAGE, NULL, NULL), 0);
 	ck_assert_int_eq(cow_write_range(desk->m, p, 0, 4, 5, NULL), 0);
 	ck_assert_int_eq(cow_gup(desk->m, p, 0, 1, COW_GUP_PIN | COW_GUP_WRITE, 0, NULL,
 				 &desk->good.ref), 0);
@@ -209,15 +249,22 @@ START_TEST(stale_handles)
 	args.mm = child;
 	if (call->takes & (MM | REF))
 		refused(&desk, call, &args, -ESRCH);
-	args.mm.index = args.ref.index = 0;
-	if (call->takes & (MM | REF))
+	args.mm.index = args.ref.index = args.file.index = 0;
+	if (call->takes & (MM | REF | FILED))
 		refused(&desk, call, &args, -ESRCH);
-	args.mm.index = args.ref.index = UINT32_MAX;
-	if (call->takes & (MM | REF))
+	args.mm.index = args.ref.index = args.file.index = UINT32_MAX;
+	if (call->takes & (MM | REF | FILED))
 		refused(&desk, call, &args, -ESRCH);
 	args.mm = desk.good.mm;
-	args.mm.generation = args.ref.generation = 0;
-	if (call->takes & (MM | REF))
+	args.file = desk.good.file;
+	args.mm.generation = args.ref.generation = args.file.generation = 0;
+	if (call->takes & (MM | REF | FILED))
+		refused(&desk, call, &args, -ESRCH);
+	/* Shared memory without a name is no file. */
+	args = desk.good;
+	args.file.index = args.file.generation = 1;
+	ck_assert_uint_ne(desk.good.file.index, 1);
+	if (call->takes & FILED)
 		refused(&desk, call, &args, -ESRCH);
 	desk_close(&desk);
 }
@@ -231,7 +278,14 @@ START_TEST(foreign_handles)
 
 	desk_open(&desk);
 	desk_open(&other);
-	if (call->takes & (MM | REF)) {
+	if (call->takes & FILED) {
+		struct args half = desk.good;
+
+		half.file = other.good.file;
+		refused(&desk, call, &half, -EXDEV);
+		unchanged(&other, call->name);
+	}
+	if (call->takes & (MM | REF | FILED)) {
 		refused(&desk, call, &other.good, -EXDEV);
 		unchanged(&other, call->name);
 		refused(&desk, call, &nobody, -EXDEV);
@@ -344,8 +398,10 @@ START_TEST(an_observer_that_vetoes)
 
 	desk_open(&desk);
 	args = desk.good;
-	if (call->make == call_mmap)
-		args.addr = 20 * PAGE;
+	if (call->make == call_mmap || call->make == call_mmap_file)
+		args.addr = 30 * PAGE;
+	if (call->make == call_uffd_move)
+		args.addr = 2 * PAGE; /* nobody holds that page */
 	ck_assert_int_eq(cow_machine_observe(desk.m, &observer), 0);
 	if (!(call->takes & QUIET)) {
 		refused(&desk, call, &args, -EPERM);
@@ -442,6 +498,16 @@ START_TEST(configurations_that_make_no_sense)
 	no_machine(&config);
 	config.lru_batch = UINT64_MAX;
 	no_machine(&config);
+	cow_config_init(&config);
+	config.swap = (UINT64_C(1) << 31) + 1;
+	no_machine(&config);
+	config.swap = UINT64_MAX;
+	no_machine(&config);
+	cow_config_init(&config);
+	config.hugetlb = (UINT64_C(1) << 31) + 1;
+	no_machine(&config);
+	config.hugetlb = UINT64_MAX;
+	no_machine(&config);
 	for (size_t i = 0; i < sizeof(nonsense) / sizeof(*nonsense); i++) {
 		cow_config_init(&config);
 		config.geometry = nonsense[i];
@@ -463,6 +529,7 @@ START_TEST(configurations_that_make_no_sense)
 	/* The largest that is allowed costs little until it is used. */
 	cow_config_init(&config);
 	config.frames = UINT64_C(1) << 31;
+	config.swap = UINT64_C(1) << 31;
 	config.lru_batch = 255;
 	ck_assert_int_eq(cow_machine_create(&config, &m), 0);
 	ck_assert_uint_lt(cow_machine_memory(m), 1 << 20);
@@ -516,6 +583,7 @@ START_TEST(null_where_there_is_nothing_to_say)
 	ck_assert_int_eq(cow_mm_create(desk.m, NULL), -EINVAL);
 	ck_assert_int_eq(cow_fork(desk.m, desk.good.mm, NULL, NULL), -EINVAL);
 	ck_assert_int_eq(cow_gup(desk.m, desk.good.mm, 0, 1, 0, 0, NULL, NULL), -EINVAL);
+	ck_assert_int_eq(cow_file_create(desk.m, 1, 0, false, NULL), -EINVAL);
 	ck_assert_int_eq(cow_mm_number(desk.m, desk.good.mm, NULL), -EINVAL);
 	ck_assert_int_eq(cow_page_look(desk.m, desk.good.mm, 0, NULL), -EINVAL);
 	ck_assert_int_eq(cow_rmap_walk(desk.m, 1, NULL, NULL), -EINVAL);
@@ -560,13 +628,12 @@ START_TEST(values_that_are_none)
 	ck_assert_int_eq(cow_mmap(desk.m, p, 3 * PAGE, 2, COW_PROT_RW, 0), -EEXIST);
 	ck_assert_int_eq(cow_mprotect(desk.m, p, 0, 1, (enum cow_prot)-1), -EINVAL);
 	ck_assert_int_eq(cow_madvise(desk.m, p, 0, 1, COW_ADVICE_COUNT, NULL), -EINVAL);
-	ck_assert_int_eq(cow_madvise(desk.m, p, 0, 1, COW_ADV_MERGEABLE, NULL), -ENOSYS);
 	ck_assert_int_eq(cow_madvise(desk.m, p, 6 * PAGE, 1, COW_ADV_WIPEONFORK, NULL), -EINVAL);
 	ck_assert_int_eq(cow_gup(desk.m, p, 0, 1, 16, 1, NULL, &ref), -EINVAL);
 	ck_assert_int_eq(cow_gup(desk.m, p, 0, 1, COW_GUP_LONGTERM, 1, NULL, &ref), -EINVAL);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, PAGE), -EINVAL);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, 8 * PAGE), -EEXIST);
-	ck_assert_int_eq(cow_mremap(desk.m, p, 3 * PAGE, 2, 20 * PAGE), -EFAULT);
+	ck_assert_int_eq(cow_mremap(desk.m, p, 3 * PAGE, 2, 40 * PAGE), -EFAULT);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, 63 * PAGE), -EINVAL);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, 7), -EINVAL);
 	ck_assert_int_eq(cow_write(desk.m, p, 9 * PAGE, 1, NULL), -EFAULT);
@@ -579,6 +646,88 @@ START_TEST(values_that_are_none)
 	ck_assert(!cow_machine_error(desk.m)->host);
 	ck_assert_int_eq(cow_machine_check(desk.m, NULL), 0);
 	ck_assert_int_eq(cow_ref_release(desk.m, ref), 0);
+	ck_assert_int_eq(cow_machine_check(desk.m, NULL), 0);
+	desk_close(&desk);
+}
+END_TEST
+
+/* The same of huge pages, files, userfaultfd. */
+START_TEST(more_values_that_are_none)
+{
+	static const struct {
+		uint64_t first, pages;
+		unsigned flags;
+		int error;
+	} maps[] = {
+		{ 32, 8, COW_MAP_ORDER(2), -EINVAL },
+		{ 32, 8, COW_MAP_THP | COW_MAP_ORDER(1), -EINVAL },
+		{ 32, 8, COW_MAP_THP | COW_MAP_ORDER(4), -EINVAL },
+		{ 32, 8, COW_MAP_THP | COW_MAP_ORDER(0xffffff), -EINVAL },
+		{ 32, 8, COW_MAP_THP | COW_MAP_SHARED, -EINVAL },
+		{ 32, 8, COW_MAP_THP | COW_MAP_HUGETLB, -EINVAL },
+		{ 32, 8, COW_MAP_HUGETLB | COW_MAP_ORDER(3), -EINVAL },
+		{ 32, 8, COW_MAP_HUGETLB | 128, -EINVAL },
+		{ 32, 8, COW_EVENT_FILE, -EINVAL },
+		{ 33, 8, COW_MAP_HUGETLB, -EINVAL },
+		{ 32, 7, COW_MAP_HUGETLB, -EINVAL },
+		{ 32, 8, COW_MAP_HUGETLB, -ENOMEM }, /* there is no pool */
+		{ 32, 8, COW_MAP_HUGETLB | COW_MAP_SHARED, -ENOMEM },
+		{ 0, 8, COW_MAP_THP, -EEXIST },
+	};
+	static const struct {
+		uint64_t first, pages;
+		unsigned flags;
+		uint64_t offset;
+		int error;
+	} files[] = {
+		{ 32, 4, COW_MAP_HUGETLB, 0, -EINVAL }, { 32, 4, COW_MAP_THP, 0, -EINVAL },
+		{ 32, 4, COW_MAP_ORDER(2), 0, -EINVAL }, { 32, 4, 0, UINT64_MAX, -EINVAL },
+		{ 32, 4, 0, UINT64_MAX - 2, -EINVAL },  { 32, 4, 0, 61, -EINVAL },
+		{ 32, 4, 0, 65, -EINVAL },              { 3, 4, 0, 0, -EEXIST },
+	};
+	struct desk desk;
+	cow_file file;
+	cow_mm p;
+
+	desk_open(&desk);
+	p = desk.good.mm;
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++)
+		ck_assert_int_eq(cow_mmap(desk.m, p, maps[i].first * PAGE, maps[i].pages, COW_PROT_RW,
+					  maps[i].flags), maps[i].error);
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+		ck_assert_int_eq(cow_mmap_file(desk.m, p, files[i].first * PAGE, files[i].pages,
+					       COW_PROT_RW, files[i].flags, desk.good.file,
+					       files[i].offset), files[i].error);
+	ck_assert_int_eq(cow_mmap_file(desk.m, p, 32 * PAGE, 1, (enum cow_prot)4, 0, desk.good.file,
+				       0), -EINVAL);
+	ck_assert_int_eq(cow_file_create(desk.m, 65, 0, false, &file), -EINVAL);
+	ck_assert_int_eq(cow_file_create(desk.m, UINT64_MAX, 0, false, &file), -EINVAL);
+	ck_assert_int_eq(cow_file_create(desk.m, 7, 0, true, &file), -EINVAL);
+	ck_assert_int_eq(cow_file_create(desk.m, 8, 0, true, &file), -ENOMEM);
+	ck_assert(!cow_machine_error(desk.m)->host);
+	ck_assert_int_eq(cow_file_write(desk.m, p, desk.good.file, 64, 1), -EINVAL);
+	ck_assert_int_eq(cow_file_write(desk.m, p, desk.good.file, UINT64_MAX, 1), -EINVAL);
+	ck_assert_int_eq(cow_file_truncate(desk.m, desk.good.file, 65), -EINVAL);
+	ck_assert_int_eq(cow_file_truncate(desk.m, desk.good.file, UINT64_MAX), -EINVAL);
+	ck_assert_int_eq(cow_madvise(desk.m, p, 6 * PAGE, 1, COW_ADV_FREE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_madvise(desk.m, p, 16 * PAGE, 1, COW_ADV_FREE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_madvise(desk.m, p, 6 * PAGE, 1, COW_ADV_COLLAPSE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_madvise(desk.m, p, 16 * PAGE, 1, COW_ADV_WIPEONFORK, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 6 * PAGE, 1, true), -EINVAL);
+	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 16 * PAGE, 1, true), -EINVAL);
+	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 0, 1, false), -ENOENT); /* not registered */
+	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 3 * PAGE, 2, true), -ENOENT); /* a hole */
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 0, 2, PAGE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 7, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 64 * PAGE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, UINT64_MAX - PAGE + 1, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 5 * PAGE, NULL), -ENOENT);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 6 * PAGE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 9 * PAGE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 2, 12 * PAGE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_uffd_move(desk.m, p, 16 * PAGE, 1, 12 * PAGE, NULL), -EINVAL);
+	ck_assert_int_eq(cow_read(desk.m, p, 20 * PAGE, NULL, NULL), -EFAULT); /* behind the end */
+	unchanged(&desk, "a value");
 	ck_assert_int_eq(cow_machine_check(desk.m, NULL), 0);
 	desk_close(&desk);
 }
@@ -600,6 +749,7 @@ static Suite *suite(void)
 	tcase_add_test(others, the_smallest_geometry);
 	tcase_add_test(others, null_where_there_is_nothing_to_say);
 	tcase_add_test(others, values_that_are_none);
+	tcase_add_test(others, more_values_that_are_none);
 	suite_add_tcase(s, table);
 	suite_add_tcase(s, others);
 	return s;

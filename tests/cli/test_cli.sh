@@ -108,7 +108,7 @@ END
 cat >unmodelled.cow <<'END'
 process P
 P: mmap a 1
-kernel: ksm
+P: mmap b 512 thp shared
 END
 
 cat >one.cow <<'END'
@@ -172,7 +172,7 @@ cp out help.txt
 run help
 check "help" 0 '^usage: cowlab' ''
 cmp -s out help.txt && pass "help is --help" || fail "help is --help" "they differ"
-for verb in run matrix print policies; do
+for verb in run matrix print policies selftest; do
 	run help $verb
 	cp out help.txt
 	run $verb --help

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * libFuzzer target from events to invariants.  The first bytes choose policy, marker, frames, LRU
- * batch and geometry; every four bytes behind them are one call on the machine, which may find the
- * host out of memory.  Whatever the calls are:
+ * batch, geometry, swap and hugetlb pool; every four bytes behind them are one call on the machine,
+ * which may find the host out of memory.  Whatever the calls are:
  *
  *   - the machine check holds after each, and a call without host memory changes nothing;
  *   - a clone made half-way, and driven alike with no audit watching, stays equal;
  *   - a snapshot gives the machine back, bit by bit;
- *   - when all processes and references are gone, no frame is in use;
- *   - the exclusive family never leaks, corrupts or loses a pin; `ideal` neither copies needlessly
- *     nor reuses unsafely.
+ *   - when all processes, references and pages of files are gone, no frame is in use;
+ *   - the exclusive family, hugetlb aside, never leaks, corrupts or loses a pin; `ideal` neither
+ *     copies needlessly nor reuses unsafely.
  *
  * The corpus is corpus/events.
  */
@@ -20,15 +20,17 @@
 
 #include <cowlab.h>
 
-enum { PROCESSES = 8, REFS = 8, PAGES = 16, HEADER = 5, STEP = 4, STEPS = 200 };
+enum { PROCESSES = 8, REFS = 8, FILES = 8, PAGES = 16, HEADER = 5, STEP = 4, STEPS = 200 };
 
 enum verb { READ, WRITE, FORK, EXIT, MMAP, MUNMAP, MREMAP, MPROTECT, MADVISE, GUP, RELEASE, PEEK,
-	    POKE, FORCE, DRAIN, RANGE };
+	    POKE, FORCE, DRAIN, RANGE, SWAP_OUT, SWAP_DROP, SWAP_IN, WRITEBACK, SWAPOFF, KSM, MIGRATE,
+	    NUMA, SPLIT, UFFD_WP, UFFD_MOVE, CLEAR, FILE_NEW, FILE_MAP, FILE_WRITE, TRUNCATE,
+	    HUGE_MAP, VERBS };
 
 struct step {
 	enum verb verb;
 	unsigned fail;          /* the host's memory ends at this allocation; 0: never */
-	unsigned process, slot; /* who; where a new process goes, or which reference */
+	unsigned process, slot; /* who; where a new process goes, or which reference or file */
 	uint64_t page, pages;
 	unsigned argument;
 };
@@ -40,6 +42,7 @@ struct gave {
 	enum cow_outcome outcome;
 	cow_mm mm;
 	cow_ref ref;
+	cow_file file;
 };
 
 struct world {
@@ -47,7 +50,10 @@ struct world {
 	cow_audit *audit;
 	cow_mm mms[PROCESSES];
 	cow_ref refs[REFS];
-	uint64_t written;  /* every write has a value of its own */
+	cow_file files[FILES];
+	bool huge[FILES];  /* of hugetlb pages */
+	uint64_t huge_pages; /* pages of a huge page */
+	uint64_t written;  /* every other write has a value of its own */
 	unsigned fuel;     /* allocations left, where `dry` says that they end */
 	int dry;
 };
@@ -78,6 +84,76 @@ static void give(void *ctx, void *memory, size_t size)
 	free(memory);
 }
 
+/* What is written: every other step has a value of its own, the rest one that ksmd can merge. */
+static uint64_t value_of(const struct world *w)
+{
+	return w->written & 1 ? w->written : w->written >> 1 & 1;
+}
+
+/* The calls of the kernel about pages of a process. */
+static int call_place(cow_machine *m, const struct world *w, const struct step *s,
+		      struct cow_result *result)
+{
+	uint64_t size = cow_machine_page_size(m);
+	uint64_t addr = s->page * size;
+	cow_mm mm = w->mms[s->process];
+
+	switch (s->verb) {
+	case SWAP_OUT:
+		return cow_swap_out(m, mm, addr, s->pages, s->argument & 1, result);
+	case SWAP_DROP:
+		return cow_swap_drop(m, mm, addr, s->pages, result);
+	case SWAP_IN:
+		return cow_swap_in(m, mm, addr, s->pages, result);
+	case MIGRATE:
+		return cow_migrate(m, mm, addr, s->pages, result);
+	case NUMA:
+		return cow_numa_hint(m, mm, addr, s->pages, result);
+	case SPLIT:
+		return cow_split(m, mm, addr, s->pages, result);
+	case UFFD_WP:
+		return cow_uffd_wp(m, mm, addr, s->pages, s->argument & 1);
+	default:
+		return cow_uffd_move(m, mm, addr, s->pages, s->argument % (2 * PAGES) * size, result);
+	}
+}
+
+static int call_file(cow_machine *m, const struct world *w, const struct step *s, cow_file *out)
+{
+	uint64_t addr = s->page * cow_machine_page_size(m);
+	uint64_t whole = s->argument & 16 ? w->huge_pages : 1;
+	cow_mm mm = w->mms[s->process];
+	cow_file file = w->files[s->slot];
+	bool huge = w->huge[s->slot];
+
+	switch (s->verb) {
+	case FILE_NEW:
+		return cow_file_create(m, (s->argument & 15) * whole, value_of(w), s->argument & 16, out);
+	case FILE_MAP:
+		return cow_mmap_file(m, mm, addr, s->pages, s->argument & 3,
+				     (s->argument & 4 ? COW_MAP_SHARED : 0) |
+					     (huge ? COW_MAP_HUGETLB : 0),
+				     file, s->argument >> 5);
+	case FILE_WRITE:
+		return cow_file_write(m, mm, file, s->page, value_of(w));
+	default:
+		return cow_file_truncate(m, file, s->page);
+	}
+}
+
+/* mmap of huge pages: argument has the protection, the sort, whether it is whole, and the order. */
+static int call_huge_map(cow_machine *m, const struct world *w, const struct step *s)
+{
+	static const unsigned sorts[] = { COW_MAP_THP, COW_MAP_HUGETLB,
+					  COW_MAP_HUGETLB | COW_MAP_SHARED };
+	unsigned sort = s->argument >> 2 & 3, flags = COW_MAP_THP;
+	uint64_t whole = s->argument & 128 ? 1 : w->huge_pages;
+
+	flags = sort ? sorts[sort - 1] : COW_MAP_THP | COW_MAP_ORDER(s->argument >> 4 & 7);
+	return cow_mmap(m, w->mms[s->process], s->page / whole * whole * cow_machine_page_size(m),
+			(s->pages + whole - 1) / whole * whole, s->argument & 3, flags);
+}
+
 static struct gave call(cow_machine *m, const struct world *w, const struct step *s)
 {
 	uint64_t size = cow_machine_page_size(m);
@@ -92,7 +168,7 @@ static struct gave call(cow_machine *m, const struct world *w, const struct step
 		gave.error = cow_read(m, mm, addr, &gave.value, &gave.outcome);
 		break;
 	case WRITE:
-		gave.error = cow_write(m, mm, addr, w->written, &gave.outcome);
+		gave.error = cow_write(m, mm, addr, value_of(w), &gave.outcome);
 		break;
 	case FORK:
 		gave.error = cow_fork(m, mm, &result, &gave.mm);
@@ -128,19 +204,42 @@ static struct gave call(cow_machine *m, const struct world *w, const struct step
 		gave.error = cow_ref_peek(m, ref, NULL, &result);
 		break;
 	case POKE:
-		gave.error = cow_ref_poke(m, ref, w->written);
+		gave.error = cow_ref_poke(m, ref, value_of(w));
 		break;
 	case FORCE:
-		gave.error = cow_force_write(m, mm, addr, w->written, &gave.outcome);
+		gave.error = cow_force_write(m, mm, addr, value_of(w), &gave.outcome);
 		break;
 	case DRAIN:
 		gave.error = cow_drain_lru(m);
 		break;
 	case RANGE:
 		gave.error = s->argument & 1
-				     ? cow_write_range(m, mm, addr, s->pages, w->written, &result)
+				     ? cow_write_range(m, mm, addr, s->pages, value_of(w), &result)
 				     : cow_read_range(m, mm, addr, s->pages, NULL, &result);
 		break;
+	case WRITEBACK:
+		gave.error = cow_writeback_done(m);
+		break;
+	case SWAPOFF:
+		gave.error = cow_swapoff(m);
+		break;
+	case KSM:
+		gave.error = cow_ksm_scan(m, &result);
+		break;
+	case CLEAR:
+		gave.error = cow_clear_refs(m, mm);
+		break;
+	case FILE_NEW:
+	case FILE_MAP:
+	case FILE_WRITE:
+	case TRUNCATE:
+		gave.error = call_file(m, w, s, &gave.file);
+		break;
+	case HUGE_MAP:
+		gave.error = call_huge_map(m, w, s);
+		break;
+	default:
+		gave.error = call_place(m, w, s, &result);
 	}
 	if (!gave.outcome)
 		gave.outcome = result.outcome;
@@ -158,6 +257,21 @@ static void check(const cow_machine *m)
 	abort();
 }
 
+/* Keeps the handle that a call gave. */
+static void keep_handle(struct world *w, const struct step *s, const struct gave *gave)
+{
+	if (gave->error)
+		return;
+	if (s->verb == FORK)
+		w->mms[s->slot] = gave->mm;
+	if (s->verb == GUP)
+		w->refs[s->slot] = gave->ref;
+	if (s->verb == FILE_NEW) {
+		w->files[s->slot] = gave->file;
+		w->huge[s->slot] = s->argument & 16;
+	}
+}
+
 /* The call with a host that runs out of memory; true if it did. */
 static bool call_dry(struct world *w, const struct step *s)
 {
@@ -172,10 +286,7 @@ static bool call_dry(struct world *w, const struct step *s)
 		/* It needed less, and is done: the twin follows. */
 		if (w->twin)
 			must(call(w->twin, w, s).error == gave.error, "the twin's call differs");
-		if (!gave.error && s->verb == FORK)
-			w->mms[s->slot] = gave.mm;
-		if (!gave.error && s->verb == GUP)
-			w->refs[s->slot] = gave.ref;
+		keep_handle(w, s, &gave);
 		return false;
 	}
 	must(cow_machine_hash(w->machine) == before, "a call without memory has changed something");
@@ -191,6 +302,8 @@ static void step(struct world *w, const struct step *s)
 		return;
 	if (s->verb == GUP && w->refs[s->slot].generation)
 		return;
+	if (s->verb == FILE_NEW && w->files[s->slot].generation)
+		return;
 	w->written++;
 	if (s->fail && !call_dry(w, s)) {
 		check(w->machine);
@@ -201,14 +314,12 @@ static void step(struct world *w, const struct step *s)
 			same = call(w->twin, w, s);
 			must(!memcmp(&same.mm, &gave.mm, sizeof(same.mm)) &&
 				     !memcmp(&same.ref, &gave.ref, sizeof(same.ref)) &&
+				     !memcmp(&same.file, &gave.file, sizeof(same.file)) &&
 				     same.error == gave.error && same.value == gave.value &&
 				     same.outcome == gave.outcome,
 			     "the twin's call differs");
 		}
-		if (!gave.error && s->verb == FORK)
-			w->mms[s->slot] = gave.mm;
-		if (!gave.error && s->verb == GUP)
-			w->refs[s->slot] = gave.ref;
+		keep_handle(w, s, &gave);
 	}
 	if (s->verb == RELEASE)
 		w->refs[s->slot] = (cow_ref){ 0 };
@@ -263,7 +374,7 @@ static void check_snapshot(const cow_machine *m, const struct cow_config *config
 	free(second.bytes);
 }
 
-static void check_audit(const struct world *w, const struct cow_policy *policy)
+static void check_audit(const struct world *w, const struct cow_policy *policy, bool hugetlb)
 {
 	unsigned found = cow_audit_verdict(w->audit);
 	bool ideal = !strcmp(policy->name, "ideal");
@@ -271,6 +382,8 @@ static void check_audit(const struct world *w, const struct cow_policy *policy)
 		     !strcmp(policy->name, "always-copy");
 	unsigned never = 0;
 
+	/* There Linux leaks on purpose, and a parent robs its children. */
+	keeps = keeps && !hugetlb;
 	if (ideal || keeps)
 		never = COW_VERDICT(LEAK) | COW_VERDICT(CORRUPTION) | COW_VERDICT(STALE_PIN);
 	/* Until v6.2 a long-term pin of the zero page parted from its mapping. */
@@ -293,6 +406,11 @@ static void check_end(struct world *w)
 		(void)cow_mm_exit(w->machine, w->mms[i]);
 	for (int i = 0; i < REFS; i++)
 		(void)cow_ref_release(w->machine, w->refs[i]);
+	for (int i = 0; i < FILES; i++)
+		(void)cow_file_truncate(w->machine, w->files[i], 0);
+	check(w->machine);
+	/* What nothing maps any more may still be under writeback. */
+	must(!cow_writeback_done(w->machine) && !cow_swapoff(w->machine), "the swap is not emptied");
 	check(w->machine);
 	must(!cow_machine_counter(w->machine, COW_COUNT_FRAMES_USED), "a frame is lost");
 	must(!cow_machine_counter(w->machine, COW_COUNT_TABLES), "a page table is lost");
@@ -303,16 +421,19 @@ static void check_end(struct world *w)
 
 static struct step decode(const uint8_t *bytes)
 {
-	return (struct step){ .verb = bytes[0] & 15, .fail = bytes[0] >> 4,
+	return (struct step){ .verb = ((bytes[0] & 15) | bytes[1] >> 6 << 4) % VERBS,
+			      .fail = bytes[0] >> 4,
 			      .process = bytes[1] & 7, .slot = bytes[1] >> 3 & 7,
-			      .page = bytes[2] & 15, .pages = 1 + (bytes[2] >> 4 & 7),
-			      .argument = bytes[3] };
+			      .page = (bytes[2] & 15) + (bytes[2] >> 7) * PAGES,
+			      .pages = 1 + (bytes[2] >> 4 & 7), .argument = bytes[3] };
 }
 
 static void configure(struct cow_config *config, struct cow_policy *policy, const uint8_t *bytes)
 {
 	static const struct cow_geometry small = { .page_shift = 12, .levels = 3,
 						   .bits = { 1, 2, 1 } };
+	static const struct cow_geometry quads = { .page_shift = 12, .levels = 2,
+						   .bits = { 2, 4 } };
 	size_t policies = 0;
 
 	while (cow_policy_at(policies))
@@ -327,7 +448,15 @@ static void configure(struct cow_config *config, struct cow_policy *policy, cons
 	config->frames = bytes[2] ? bytes[2] : 4096;
 	config->lru_batch = bytes[3] & 7;
 	if (bytes[4] & 1)
-		config->geometry = bytes[4] & 2 ? *cow_geometry_find("tiny") : small;
+		config->geometry = bytes[4] & 2   ? *cow_geometry_find("tiny")
+				   : bytes[4] & 8 ? quads
+						  : small;
+	config->swap = bytes[4] & 16 ? 5 : 0;
+	config->stable_writes = bytes[4] & 64;
+	config->ksm_zero_pages = bytes[3] & 128;
+	/* Where the pool runs out, not even the truth helps. */
+	if (bytes[4] & 32)
+		config->hugetlb = strcmp(policy->name, "ideal") ? 3 : 100;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -347,6 +476,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cow_config_init(&config);
 	configure(&config, &policy, data);
 	config.allocator = (struct cow_allocator){ take, give, &w };
+	w.huge_pages = UINT64_C(1) << (config.geometry.levels ? config.geometry.bits[0] : 9);
 	must(!cow_machine_create(&config, &w.machine), "no machine");
 	must(!cow_audit_attach(w.machine, &w.audit), "no audit");
 	must(!cow_mm_create(w.machine, &w.mms[0]), "no process");
@@ -365,9 +495,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(cow_machine_hash(w.machine) == cow_machine_hash(w.twin), "the twin's hash differs");
 	}
 	check_snapshot(w.machine, &config);
-	check_audit(&w, &policy);
+	check_audit(&w, &policy, config.hugetlb);
 	check_end(&w);
-	check_audit(&w, &policy);
+	check_audit(&w, &policy, config.hugetlb);
 	cow_audit_detach(w.audit);
 	cow_machine_destroy(w.machine);
 	cow_machine_destroy(w.twin);

@@ -297,6 +297,208 @@ static void the_zero_page_is_not_pinned(void **state)
 	cow_machine_destroy(machine);
 }
 
+/* A machine under a policy, its audit, and P with `pages` writable pages from BASE on. */
+struct lab {
+	cow_machine *m;
+	cow_audit *audit;
+	cow_mm p;
+};
+
+static void lab_open(struct lab *lab, const char *policy, uint64_t pages)
+{
+	struct cow_config config;
+
+	cow_config_init(&config);
+	config.policy = cow_policy_find(policy);
+	assert_int_equal(cow_machine_create(&config, &lab->m), 0);
+	assert_int_equal(cow_audit_attach(lab->m, &lab->audit), 0);
+	assert_int_equal(cow_mm_create(lab->m, &lab->p), 0);
+	assert_int_equal(cow_mmap(lab->m, lab->p, BASE, pages, COW_PROT_RW, 0), 0);
+}
+
+static void lab_check(const struct lab *lab)
+{
+	struct cow_error error = { 0 };
+
+	if (cow_machine_check(lab->m, &error))
+		fail_msg("%s", error.sentence);
+}
+
+static void lab_close(struct lab *lab)
+{
+	lab_check(lab);
+	cow_audit_detach(lab->audit);
+	cow_machine_destroy(lab->m);
+}
+
+/* Pages of equal content are merged into one. */
+static void lab_merge(struct lab *lab, cow_mm mm, uint64_t addr, uint64_t pages, uint64_t merged)
+{
+	struct cow_result result;
+
+	assert_int_equal(cow_write_range(lab->m, mm, addr, pages, 5, NULL), 0);
+	assert_int_equal(cow_madvise(lab->m, mm, addr, pages, COW_ADV_MERGEABLE, NULL), 0);
+	assert_int_equal(cow_ksm_scan(lab->m, &result), 0);
+	assert_int_equal(result.done, merged);
+	lab_check(lab);
+}
+
+/* Only anonymous memory can be wiped: every other VMA has a file. */
+static void no_file_is_wiped_on_fork(void **state)
+{
+	struct lab lab;
+	cow_file file;
+
+	(void)state;
+	lab_open(&lab, "exclusive", 1);
+	assert_int_equal(cow_file_create(lab.m, 1, 3, false, &file), 0);
+	assert_int_equal(cow_mmap_file(lab.m, lab.p, 0, 1, COW_PROT_RW, 0, file, 0), 0);
+	assert_int_equal(cow_madvise(lab.m, lab.p, 0, 1, COW_ADV_WIPEONFORK, NULL), -EINVAL);
+	lab_close(&lab);
+}
+
+/*
+ *   P |KK|  ->  |S.|  ->  |w|   reused out of the swap cache: its slot is not its first item
+ */
+static void a_swapped_ksm_page_is_reused(void **state)
+{
+	struct lab lab;
+
+	(void)state;
+	lab_open(&lab, "ideal", 2);
+	lab_merge(&lab, lab.p, BASE, 2, 2);
+	assert_int_equal(cow_swap_out(lab.m, lab.p, BASE, 2, false, NULL), 0);
+	assert_int_equal(cow_munmap(lab.m, lab.p, BASE + PAGE, 1), 0);
+	assert_int_equal(cow_write(lab.m, lab.p, BASE, 6, NULL), 0);
+	lab_check(&lab);
+	assert_int_equal(cow_mm_exit(lab.m, lab.p), 0);
+	lab_close(&lab);
+}
+
+/*
+ *   P |K.|   mapped once, and still no page that mprotect, or a swap-in, may make writable
+ */
+static void a_ksm_page_mapped_once_is_not_upgraded(void **state)
+{
+	static const char *const policies[] = { "ideal", "exclusive", "page-count-2.6", "mapcount" };
+	struct cow_page page;
+	struct lab lab;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
+		lab_open(&lab, policies[i], 2);
+		lab_merge(&lab, lab.p, BASE, 2, 2);
+		assert_int_equal(cow_munmap(lab.m, lab.p, BASE + PAGE, 1), 0);
+		assert_int_equal(cow_mprotect(lab.m, lab.p, BASE, 1, COW_PROT_READ), 0);
+		assert_int_equal(cow_mprotect(lab.m, lab.p, BASE, 1, COW_PROT_RW), 0);
+		assert_int_equal(cow_page_look(lab.m, lab.p, BASE, &page), 0);
+		assert_false(page.writable);
+		assert_int_equal(cow_swap_out(lab.m, lab.p, BASE, 1, false, NULL), 0);
+		assert_int_equal(cow_write(lab.m, lab.p, BASE, 6, NULL), 0);
+		assert_int_equal(cow_page_look(lab.m, lab.p, BASE, &page), 0);
+		assert_false(page.ksm);
+		lab_close(&lab);
+	}
+}
+
+/*
+ *   P - B - C - D, and E   D goes last, and takes two ancestors' anons with it; the item keeps B's
+ */
+static void an_item_keeps_an_anon_whose_children_leave(void **state)
+{
+	cow_mm b, c, d, e;
+	struct lab lab;
+
+	(void)state;
+	lab_open(&lab, "exclusive", 1);
+	assert_int_equal(cow_write(lab.m, lab.p, BASE, 1, NULL), 0);
+	assert_int_equal(cow_fork(lab.m, lab.p, NULL, &b), 0);
+	assert_int_equal(cow_mm_create(lab.m, &e), 0);
+	assert_int_equal(cow_mmap(lab.m, e, BASE, 1, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write(lab.m, b, BASE, 5, NULL), 0);
+	assert_int_equal(cow_madvise(lab.m, b, BASE, 1, COW_ADV_MERGEABLE, NULL), 0);
+	lab_merge(&lab, e, BASE, 1, 2);
+	assert_int_equal(cow_fork(lab.m, b, NULL, &c), 0);
+	assert_int_equal(cow_fork(lab.m, c, NULL, &d), 0);
+	assert_int_equal(cow_mm_exit(lab.m, lab.p), 0);
+	assert_int_equal(cow_mm_exit(lab.m, b), 0);
+	assert_int_equal(cow_mm_exit(lab.m, c), 0);
+	assert_int_equal(cow_mm_exit(lab.m, d), 0);
+	lab_check(&lab);
+	assert_int_equal(cow_mm_exit(lab.m, e), 0);
+	lab_close(&lab);
+}
+
+/*
+ *   P |KKK|  ->  |SSS|  ->  |KSS|....|K|   a KSM page again has the slot of three entries, and its
+ *                                          items know the first and the last place alone
+ */
+static void entries_of_an_earlier_merge_are_found(void **state)
+{
+	uint64_t value = 5;
+	struct cow_result result;
+	struct lab lab;
+
+	(void)state;
+	lab_open(&lab, "exclusive", 3);
+	lab_merge(&lab, lab.p, BASE, 3, 3);
+	assert_int_equal(cow_swap_out(lab.m, lab.p, BASE, 3, false, NULL), 0);
+	assert_int_equal(cow_swap_drop(lab.m, lab.p, BASE, 3, NULL), 0);
+	assert_int_equal(cow_read(lab.m, lab.p, BASE, NULL, NULL), 0);
+	assert_int_equal(cow_mmap(lab.m, lab.p, 0, 1, COW_PROT_RW, 0), 0);
+	lab_merge(&lab, lab.p, 0, 1, 2);
+	assert_int_equal(cow_read_range(lab.m, lab.p, BASE, 3, &value, &result), 0);
+	assert_false(result.mismatch);
+	lab_check(&lab);
+	assert_int_equal(cow_migrate(lab.m, lab.p, BASE, 3, NULL), 0);
+	lab_close(&lab);
+}
+
+/*
+ *   P |f|w|   a swapped page with a reference was given up by madvise free; another moves there
+ */
+static void a_page_moves_to_where_one_was_freed(void **state)
+{
+	uint64_t value;
+	struct lab lab;
+	cow_ref ref;
+
+	(void)state;
+	lab_open(&lab, "exclusive", 2);
+	assert_int_equal(cow_write_range(lab.m, lab.p, BASE, 2, 5, NULL), 0);
+	assert_int_equal(cow_gup(lab.m, lab.p, BASE, 1, 0, 1, NULL, &ref), 0);
+	assert_int_equal(cow_swap_out(lab.m, lab.p, BASE, 1, false, NULL), 0);
+	assert_int_equal(cow_madvise(lab.m, lab.p, BASE, 1, COW_ADV_FREE, NULL), 0);
+	assert_int_equal(cow_uffd_move(lab.m, lab.p, BASE + PAGE, 1, BASE, NULL), 0);
+	assert_int_equal(cow_ref_release(lab.m, ref), 0);
+	assert_int_equal(cow_read(lab.m, lab.p, BASE, &value, NULL), 0);
+	assert_int_equal(value, 5);
+	assert_int_equal(cow_audit_verdict(lab.audit) & ~COW_VERDICT(STALE_GET), 0);
+	assert_int_equal(cow_mm_exit(lab.m, lab.p), 0);
+	lab_close(&lab);
+}
+
+/*
+ *   P |K.|....|KK|   the first page is a KSM page mapped once, and pinned; then others join it
+ */
+static void no_page_joins_one_that_ideal_pinned(void **state)
+{
+	struct lab lab;
+	cow_ref ref;
+
+	(void)state;
+	lab_open(&lab, "ideal", 2);
+	lab_merge(&lab, lab.p, BASE, 2, 2);
+	assert_int_equal(cow_munmap(lab.m, lab.p, BASE + PAGE, 1), 0);
+	assert_int_equal(cow_gup(lab.m, lab.p, BASE, 1, COW_GUP_PIN, 1, NULL, &ref), 0);
+	assert_int_equal(cow_mmap(lab.m, lab.p, BASE + 4 * PAGE, 2, COW_PROT_RW, 0), 0);
+	lab_merge(&lab, lab.p, BASE + 4 * PAGE, 2, 2);
+	assert_int_equal(cow_write(lab.m, lab.p, BASE, 6, NULL), 0);
+	assert_int_equal(cow_audit_verdict(lab.audit), 0);
+	assert_int_equal(cow_machine_counter(lab.m, COW_COUNT_NEEDLESS_COPIES), 0);
+	lab_close(&lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +510,13 @@ int main(void)
 		cmocka_unit_test(shared_memory_begins_with_zeroes),
 		cmocka_unit_test(a_loaded_machine_counts_on),
 		cmocka_unit_test(the_zero_page_is_not_pinned),
+		cmocka_unit_test(no_file_is_wiped_on_fork),
+		cmocka_unit_test(a_swapped_ksm_page_is_reused),
+		cmocka_unit_test(a_ksm_page_mapped_once_is_not_upgraded),
+		cmocka_unit_test(an_item_keeps_an_anon_whose_children_leave),
+		cmocka_unit_test(entries_of_an_earlier_merge_are_found),
+		cmocka_unit_test(a_page_moves_to_where_one_was_freed),
+		cmocka_unit_test(no_page_joins_one_that_ideal_pinned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,8 @@ static const struct {
 	{ "P: mmap x 2147483648", NULL },
 	{ "P: mmap x 0x10 shared none", "P: mmap x 16 none shared" },
 	{ "P: mmap x 4 thp after a ro", "P: mmap x 4 ro thp after a" },
+	{ "P: mmap x 16 thp order 2", NULL },
+	{ "P: mmap x 16 after a thp  order 0x9 ro", "P: mmap x 16 ro thp order 9 after a" },
 	{ "P: mmap x 4 hugetlb file F+3", "P: mmap x 4 file F+3 hugetlb" },
 	{ "P: mmap x 4 file F + 0", "P: mmap x 4 file F" },
 	{ "Q: munmap a", NULL },
@@ -103,6 +105,8 @@ static const struct {
 	{ "poke r 5 -> ebadf", NULL },
 	{ "release r", NULL },
 	{ "kernel: swap-out P a", NULL },
+	{ "kernel: swap-out-begin P a[1..2] -> moved [mapcount: refused]", NULL },
+	{ "kernel : writeback-done# all of it", "kernel: writeback-done" },
 	{ "kernel: drop P a[1] -> refused", NULL },
 	{ "kernel: swap-in P a", NULL },
 	{ "kernel: swapoff", NULL },
@@ -153,10 +157,12 @@ static void test_header(void **state)
 		"process P\nprocess_is_a_typo_only_here: x\n";
 	static const char whole[] =
 		"# one\n\n  lru-batch 15 \nprocess P Q# two\nhugetlb 2\nfile F 4 'A'\nfile G 0x2\n"
-		"policies mapcount page-count* ideal\nswap 0\ntitle \tthe child's  title # three\n"
+		"policies mapcount page-count* ideal\nswap 0\n"
+		"option\tksm-zero-pages stable-writes # four\ntitle \tthe child's  title # three\n"
 		"frames 64";
 	static const char canonical[] =
 		"title the child's  title\nframes 64\nswap 0\nhugetlb 2\nlru-batch 15\n"
+		"option stable-writes ksm-zero-pages\n"
 		"policies mapcount page-count* ideal\nfile F 4 0x41\nfile G 2\nprocess P Q\n";
 	struct output output = { .used = 0 };
 	cow_scenario *scenario = parse(whole);
@@ -167,6 +173,9 @@ static void test_header(void **state)
 	assert_string_equal(cow_scenario_name(scenario), "test.cow");
 	assert_string_equal(cow_scenario_title(scenario), "the child's  title");
 	assert_int_equal(scenario->started, 2);
+	assert_int_equal(scenario->options, 1u << OPTION_STABLE_WRITES | 1u << OPTION_KSM_ZERO_PAGES);
+	assert_int_equal(scenario->files[0].line, 6);
+	assert_int_equal(scenario->files[1].line, 7);
 	assert_int_equal(cow_scenario_errors(scenario), 0);
 	assert_null(cow_scenario_error(scenario, 0));
 	assert_int_equal(cow_scenario_events(scenario), 0);
@@ -183,6 +192,7 @@ static void test_header(void **state)
 	assert_int_equal(scenario->swap, 1024);
 	assert_int_equal(scenario->hugetlb, 0);
 	assert_int_equal(scenario->lru_batch, 0);
+	assert_int_equal(scenario->options, 0);
 	assert_true(cow_scenario_wants(scenario, "anything"));
 	cow_scenario_free(scenario);
 
@@ -208,12 +218,15 @@ static void test_events(void **state)
 		"P: mremap a[2] c\n"
 		"P: file-write F 3 4\n"
 		"P: madvise c cold\n"
-		"P: uffd-wp c on # to the end\n");
+		"P: uffd-wp c on # to the end\n"
+		"P: mmap d 512 thp order 4\n"
+		"P: mmap e 512 hugetlb file F\n"
+		"kernel: swap-out-begin Q d[7]\n");
 	const struct cow_event *event = cow_scenario_event(scenario, 0);
 
 	(void)state;
-	assert_int_equal(cow_scenario_events(scenario), 10);
-	assert_null(cow_scenario_event(scenario, 10));
+	assert_int_equal(cow_scenario_events(scenario), 13);
+	assert_null(cow_scenario_event(scenario, 13));
 	assert_int_equal(event->verb, COW_EV_MMAP);
 	assert_int_equal(event->line, 4);
 	assert_int_equal(event->process, 0);
@@ -226,7 +239,7 @@ static void test_events(void **state)
 	assert_int_equal(event->target, COW_NONE);
 	assert_int_equal(event->other, COW_NONE);
 	assert_int_equal(event->ref, COW_NONE);
-	assert_true(scenario->region_info[0].huge);
+	assert_int_equal(COW_EVENT_ORDER(event->flags), 0);
 
 	event = cow_scenario_event(scenario, 1);
 	assert_int_equal(event->region, 1);
@@ -264,6 +277,20 @@ static void test_events(void **state)
 	assert_int_equal(cow_scenario_event(scenario, 8)->flags, COW_ADV_COLD);
 	assert_int_equal(cow_scenario_event(scenario, 9)->value, 1);
 	assert_string_equal(scenario->text + scenario->statements[10].text, "P: uffd-wp c on");
+	event = cow_scenario_event(scenario, 10);
+	assert_int_equal(event->flags, COW_EVENT_THP | COW_MAP_ORDER(4));
+	assert_int_equal(COW_EVENT_ORDER(event->flags), 4);
+	assert_int_equal(cow_scenario_event(scenario, 11)->flags, COW_EVENT_HUGETLB | COW_EVENT_FILE);
+	assert_true(scenario->files[0].huge);
+	event = cow_scenario_event(scenario, 12);
+	assert_int_equal(event->verb, COW_EV_SWAP_OUT_BEGIN);
+	assert_int_equal(event->process, COW_NONE);
+	assert_int_equal(event->target, 1);
+	assert_int_equal(event->first, 7);
+	cow_scenario_free(scenario);
+
+	scenario = parse(HEAD "P: mmap a 8 file F\nP: mmap b 512 hugetlb\n");
+	assert_false(scenario->files[0].huge);
 	cow_scenario_free(scenario);
 }
 
@@ -325,9 +352,24 @@ static const struct mistake mistakes[] = {
 	{ "process P\ntitle a\001b", 2, 8, "the byte 0x01 in a title" },
 	{ "process P\nframes 0", 2, 8, "0 is too small: at least 1" },
 	{ "process P\nframes 2147483649", 2, 8, "2147483649 is too large: at most 2147483648" },
+	{ "process P\nhugetlb 1048577", 2, 9, "1048577 is too large: at most 1048576" },
 	{ "process P\nlru-batch 256", 2, 11, "256 is too large: at most 255" },
 	{ "process P\nswap 1 2", 2, 8, "the end of the line is expected, found '2'" },
 	{ "process P\nfile F 1\nfile F 1", 3, 6, "file 'F' is there already" },
+	{ "process P\noption", 2, 7, "an option is expected, and the line ends" },
+	{ "process P\noption 'x'", 2, 8, "an option is expected, found ''x''" },
+	{ "process P\noption stable-write", 2, 8,
+	  "unknown option 'stable-write': did you mean 'stable-writes'?" },
+	{ "process P\noption stable-writes stable-writes", 2, 22,
+	  "'stable-writes' is given twice" },
+	{ "option stable-writes\noption ksm-zero-pages\nprocess P", 2, 1,
+	  "'option' is given twice" },
+	{ "process P\noption stable-writes, ksm-zero-pages", 2, 21,
+	  "the end of the line is expected, found ','" },
+	{ "process P\noptions stable-writes", 2, 1,
+	  "unknown statement 'options': did you mean 'option'?" },
+	{ HEAD "P: clear-refs\noption stable-writes", 5, 1,
+	  "'option' belongs before the first event" },
 	{ "process P\npolicies", 2, 9, "a policy is expected, and the line ends" },
 	{ "process P\npolicies mapcont", 2, 10,
 	  "unknown policy 'mapcont': did you mean 'mapcount'?" },
@@ -339,6 +381,13 @@ static const struct mistake mistakes[] = {
 	{ HEAD "P: peek r", 4, 4, "'peek' is an event of nobody: nothing stands before it" },
 	{ HEAD "kernel: mmap a 1", 4, 9, "'mmap' is an event of a process" },
 	{ HEAD "kernel: ksn", 4, 9, "unknown verb 'ksn': did you mean 'ksm'?" },
+	{ HEAD "kernel: writeback-doen", 4, 9,
+	  "unknown verb 'writeback-doen': did you mean 'writeback-done'?" },
+	{ HEAD "P: writeback-done", 4, 4, "'writeback-done' is an event of the kernel" },
+	{ HEAD "swap-out-begin P a", 4, 1,
+	  "'swap-out-begin' is an event of the kernel: `kernel: swap-out-begin ...`" },
+	{ HEAD "kernel: swap-out-begin P", 4, 25, "a region is expected, and the line ends" },
+	{ HEAD "kernel: writeback-done P", 4, 24, "the end of the line is expected, found 'P'" },
 	{ HEAD "mmap a 1", 4, 1, "'mmap' is an event of a process: `NAME: mmap ...`" },
 	{ HEAD "ksm", 4, 1, "'ksm' is an event of the kernel: `kernel: ksm ...`" },
 	{ HEAD "P mmap a 1", 4, 3, "':' behind the process is expected, found 'mmap'" },
@@ -359,6 +408,15 @@ static const struct mistake mistakes[] = {
 	{ HEAD "P: mmap a 1 share\nP: read a", 4, 13,
 	  "unknown flag 'share': did you mean 'shared'?" },
 	{ HEAD "P: mmap a 1 ro rw\nP: read a", 4, 16, "'rw' is given twice" },
+	{ HEAD "P: mmap a 4 thp oder 2", 4, 17, "unknown flag 'oder': did you mean 'order'?" },
+	{ HEAD "P: mmap a 4 thp order", 4, 22, "an order is expected, and the line ends" },
+	{ HEAD "P: mmap a 4 thp order ro", 4, 23, "an order is expected, found 'ro'" },
+	{ HEAD "P: mmap a 4 thp order 1\nP: read a", 4, 23, "1 is too small: at least 2" },
+	{ HEAD "P: mmap a 4 thp order 10", 4, 23, "10 is too large: at most 9" },
+	{ HEAD "P: mmap a 4 order 2", 4, 13, "'order' stands right behind 'thp'" },
+	{ HEAD "P: mmap a 4 thp ro order 2", 4, 20, "'order' stands right behind 'thp'" },
+	{ HEAD "P: mmap a 4 thp order 2 order 2", 4, 25, "'order' is given twice" },
+	{ HEAD "P: mmap a 4 thp order 2 thp", 4, 25, "'thp' is given twice" },
 	{ HEAD "P: mmap a 1 shared shared", 4, 20, "'shared' is given twice" },
 	{ HEAD "P: mmap a 1 file G", 4, 18, "unknown file 'G'" },
 	{ HEAD "P: mmap a 1 after b", 4, 19, "unknown region 'b'" },
@@ -613,6 +671,7 @@ static void test_freedom(void **state)
 static void test_layout(void **state)
 {
 	static const uint64_t pages[] = { 0, 1536, 1537, 2560, 3584, 4608, 1537 };
+	uint64_t page[7];
 	cow_scenario *scenario = parse("process P\n"
 		"P: mmap a 600\nP: mmap b 1\nP: mmap d 1 thp\nP: mmap c 10 after b\n"
 		"P: mremap a[0..511] e\nP: munmap c\nP: mmap c 1\nP: mmap x 5 after b\n");
@@ -624,10 +683,9 @@ static void test_layout(void **state)
 
 	(void)state;
 	assert_int_equal(scenario->region_count, 7);
+	scenario_lay_out(scenario, 512, page);
 	for (size_t i = 0; i < COUNT(order); i++)
-		assert_int_equal(scenario->region_info[order[i]].page, pages[i]);
-	assert_true(scenario->region_info[2].huge);
-	assert_false(scenario->region_info[1].huge);
+		assert_int_equal(page[order[i]], pages[i]);
 	cow_scenario_free(scenario);
 
 	/* Behind a region there is room for one only, but what is unmapped gives way. */
@@ -641,6 +699,33 @@ static void test_layout(void **state)
 			    "there is no room for 5 pages right behind 'a'");
 	assert_int_equal(cow_scenario_error(second, 0)->column, 19);
 	cow_scenario_free(second);
+}
+
+/*
+ * What is moved lies as it lay within a huge page, here of 8 pages:
+ *
+ *	a         b right behind    c = a[3..9]    d = c[5..6]    e = b[2]    f
+ *	0..9      10..13            24+3..33       48+0..49       64+4        80
+ */
+static void test_moved_layout(void **state)
+{
+	static const uint64_t tiny[] = { 0, 10, 27, 48, 68, 80 };
+	static const uint64_t plain[] = { 0, 10, 15, 23, 26, 28 };
+	cow_scenario *scenario = parse("process P\nP: mmap a 10 thp\nP: mmap b 4 after a\n"
+				       "P: mremap a[3..9] c\nP: uffd-move c[5..6] d\n"
+				       "P: mremap b[2] e\nP: mmap f 8 hugetlb\n");
+	uint64_t page[6];
+
+	(void)state;
+	scenario_lay_out(scenario, 8, page);
+	assert_memory_equal(page, tiny, sizeof(page));
+	/* Without huge pages nothing is aligned, and a page lies between. */
+	scenario_lay_out(scenario, 1, page);
+	assert_memory_equal(page, plain, sizeof(page));
+	scenario_lay_out(scenario, 8192, page);
+	assert_int_equal(page[2], 2 * 8192 + 3);
+	assert_int_equal(page[5] % 8192, 0);
+	cow_scenario_free(scenario);
 }
 
 static void test_names(void **state)
@@ -679,6 +764,7 @@ int main(void)
 		cmocka_unit_test(test_many_mistakes),
 		cmocka_unit_test(test_freedom),
 		cmocka_unit_test(test_layout),
+		cmocka_unit_test(test_moved_layout),
 		cmocka_unit_test(test_names),
 	};
 

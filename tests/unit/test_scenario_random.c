@@ -136,7 +136,7 @@ static void add_map_flags(struct generator *g)
 		case 0: add(g->text, " %s", prots[pick(g, 3)]); break;
 		case 1: add(g->text, " shared"); break;
 		case 2: add(g->text, pick(g, 2) ? " file F" : " file G+%u", pick(g, 3)); break;
-		case 3: add(g->text, " thp"); break;
+		case 3: add(g->text, pick(g, 2) ? " thp" : " thp order %u", 2 + pick(g, 8)); break;
 		case 4: add(g->text, " hugetlb"); break;
 		case 5:
 			if (g->behind[behind])
@@ -339,6 +339,9 @@ static void add_expect(struct generator *g)
 
 static void generate(struct generator *g, struct text *text, uint64_t seed)
 {
+	static const char *const options[] = {
+		"stable-writes", "ksm-zero-pages", "ksm-zero-pages stable-writes",
+	};
 	uint32_t lines;
 
 	memset(g, 0, sizeof(*g));
@@ -353,6 +356,8 @@ static void generate(struct generator *g, struct text *text, uint64_t seed)
 		add(text, "frames %u\nlru-batch %u\n", 1 + pick(g, 100), pick(g, 256));
 	if (pick(g, 3) == 0)
 		add(text, "policies ideal page-* mapcount\n");
+	if (pick(g, 3) == 0)
+		add(text, "option %s\n", options[pick(g, 3)]);
 	g->processes = 3;
 	g->regions = g->refs = 1;
 	g->pages[0] = 4;
@@ -424,8 +429,17 @@ static void assert_same(const struct cow_scenario *a, const struct cow_scenario 
 	assert_int_equal(a->ref_count, b->ref_count);
 	assert_int_equal(a->started, b->started);
 	assert_int_equal(a->given, b->given);
-	for (uint32_t i = 0; i < a->region_count; i++)
-		assert_int_equal(a->region_info[i].page, b->region_info[i].page);
+	assert_int_equal(a->options, b->options);
+	for (uint32_t i = 0; i < a->region_count; i++) {
+		assert_int_equal(a->region_info[i].pages, b->region_info[i].pages);
+		assert_int_equal(a->region_info[i].head, b->region_info[i].head);
+		assert_int_equal(a->region_info[i].source, b->region_info[i].source);
+		assert_int_equal(a->region_info[i].offset, b->region_info[i].offset);
+		assert_int_equal(a->region_info[i].span, b->region_info[i].span);
+		assert_int_equal(a->region_info[i].source_page, b->region_info[i].source_page);
+	}
+	for (uint32_t i = 0; i < a->file_count; i++)
+		assert_int_equal(a->files[i].huge, b->files[i].huge);
 	for (uint32_t i = 0; i < a->statement_count; i++) {
 		const struct scenario_statement *s = &a->statements[i], *t = &b->statements[i];
 
@@ -442,18 +456,30 @@ static void assert_same(const struct cow_scenario *a, const struct cow_scenario 
 	}
 }
 
-/* No two regions touch, but one that was put behind another. */
-static void assert_apart(const struct cow_scenario *scenario)
+/*
+ * No two regions overlap, and but for those behind each other a huge page lies between; what was
+ * moved lies as its source.
+ */
+static void assert_apart(const struct cow_scenario *scenario, uint64_t huge)
 {
+	static uint64_t page[MAX_NAMES];
+
+	assert_true(scenario->region_count <= MAX_NAMES);
+	scenario_lay_out(scenario, huge, page);
 	for (uint32_t i = 0; i < scenario->region_count; i++) {
 		const struct scenario_region *a = &scenario->region_info[i];
 
+		if (a->source != COW_NONE)
+			assert_int_equal((page[a->source] + a->source_page) % huge,
+					 page[i] % huge);
+		else if (a->head == i)
+			assert_int_equal(page[i] % huge, 0);
 		for (uint32_t j = 0; j < scenario->region_count; j++) {
 			const struct scenario_region *b = &scenario->region_info[j];
+			uint64_t gap = a->head == b->head ? 0 : huge;
 
-			if (i == j || a->page + a->pages <= b->page)
-				continue;
-			assert_true(b->page + b->pages <= a->page);
+			if (i != j && page[i] <= page[j])
+				assert_true(page[i] + a->pages + gap <= page[j]);
 		}
 	}
 }
@@ -476,7 +502,8 @@ static void test_round_trip(void **state)
 			fail_msg("seed %llu, line %u: %s\n%s", (unsigned long long)seed,
 				 cow_scenario_error(scenario, 0)->line,
 				 cow_scenario_error(scenario, 0)->sentence, source.bytes);
-		assert_apart(scenario);
+		assert_apart(scenario, 512);
+		assert_apart(scenario, UINT64_C(1) << seed % 14);
 		first_print.used = second_print.used = 0;
 		assert_int_equal(cow_scenario_print(scenario, keep_output, &first_print), 0);
 		assert_int_equal(cow_scenario_parse("a", first_print.bytes, first_print.used, NULL,

@@ -6,6 +6,8 @@
  *       a       b   a and b: 4 + 3 private pages, [c] 2 read-only ones, s 3 shared ones
  *   P  |----|..|---|[cc]|sss|
  *   C  |----|..|---|[cc]|sss|   forked; a pin, and an LRU batch
+ *
+ * and the machine of rich.h, which has something of everything.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,12 +18,13 @@
 
 #include <cmocka.h>
 
+#include "rich.h"
 #include "world.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-enum { ROOM = 1 << 16 };
+enum { ROOM = 1 << 17 };
 
 /* Bytes of a snapshot, and how a source hands them out. */
 struct tape {
@@ -109,6 +112,19 @@ static cow_machine *small_machine(const struct cow_policy *policy)
 	return m;
 }
 
+static cow_machine *rich_machine(const struct cow_policy *policy)
+{
+	struct rich rich;
+
+	assert_int_equal(rich_init(&rich, policy, true), 0);
+	assert_int_equal(cow_machine_check(rich.m, NULL), 0);
+	return rich.m;
+}
+
+typedef cow_machine *make_fn(const struct cow_policy *policy);
+
+static make_fn *const makers[] = { small_machine, rich_machine };
+
 static void save(const cow_machine *m, struct tape *tape)
 {
 	memset(tape, 0, sizeof(*tape));
@@ -120,11 +136,11 @@ static void the_round_trip_gives_the_same_machine(void **state)
 	static struct tape tape, again;
 
 	(void)state;
-	for (unsigned i = 0; i < POLICIES; i++) {
+	for (unsigned i = 0; i < 2 * POLICIES; i++) {
 		for (size_t step = 0; step < 4; step++) {
 			cow_policies *list;
-			const struct cow_policy *policy = policy_parse(policies[i], &list);
-			cow_machine *m = small_machine(policy), *loaded;
+			const struct cow_policy *policy = policy_parse(policies[i / 2], &list);
+			cow_machine *m = makers[i % 2](policy), *loaded;
 			struct cow_error error;
 
 			save(m, &tape);
@@ -136,6 +152,9 @@ static void the_round_trip_gives_the_same_machine(void **state)
 			assert_int_equal(cow_machine_hash(m), cow_machine_hash(loaded));
 			assert_int_equal(cow_machine_page_size(loaded), 4096);
 			assert_ptr_equal(cow_machine_policy(loaded), policy);
+			for (int counter = COW_COUNT_SIDE_TABLES; counter <= COW_COUNT_TABLES; counter++)
+				assert_int_equal(cow_machine_counter(loaded, counter),
+						 cow_machine_counter(m, counter));
 			save(loaded, &again);
 			assert_int_equal(again.size, tape.size);
 			assert_memory_equal(again.bytes, tape.bytes, tape.size);
@@ -267,7 +286,7 @@ static void versions_and_kinds_are_told_apart(void **state)
 		unsigned char with;
 		const char *says;
 	} lies[] = {
-		{ 0, 'C', "no snapshot" }, { 8, 2, "version 2" },   { 12, 9, "another kind" },
+		{ 0, 'C', "no snapshot" }, { 8, 3, "version 3" },   { 12, 9, "another kind" },
 		{ 16, 3, "another kind" }, { 20, 1, "another kind" },
 	};
 	cow_machine *m = small_machine(NULL), *loaded;
@@ -303,7 +322,7 @@ static void use(cow_machine *m, uint64_t seed)
 		struct step step;
 		struct said said;
 
-		step_random(&rng, &step);
+		step_any(&rng, &world, true, &step);
 		if (world_can(&world, &step))
 			world_step(&world, &step, &said);
 	}
@@ -328,14 +347,14 @@ static void what_is_forged_is_refused_or_can_be_used(void **state)
 	unsigned passed = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < POLICIES; i++) {
+	for (unsigned i = 0; i < 2 * POLICIES; i++) {
 		cow_policies *list;
-		const struct cow_policy *policy = policy_parse(policies[i], &list);
-		cow_machine *m = small_machine(policy), *loaded;
+		const struct cow_policy *policy = policy_parse(policies[i / 2], &list);
+		cow_machine *m = makers[i % 2](policy), *loaded;
 		struct rng rng = { 1 + i };
 
 		save(m, &good);
-		for (unsigned round = 0; round < rounds(20000); round++) {
+		for (unsigned round = 0; round < rounds(10000); round++) {
 			unsigned changes = 1 + (unsigned)rng_below(&rng, 3);
 			struct cow_error error;
 			int result;
