@@ -586,7 +586,8 @@ COW_API int cow_file_truncate(cow_machine *machine, cow_file file, uint64_t page
 
 /** userfaultfd: registers the range for write-protection and protects it (@p on), or resolves it.
  *  A write to a protected page ends with -EAGAIN and outcome blocked.
- *  @return 0, -ENOENT (hole), -EINVAL (memory that cannot be registered) */
+ *  @return 0 (holes are passed over), -EINVAL (nothing there, or memory that cannot be registered),
+ *  -ENOENT (to be resolved, and not registered) */
 COW_API int cow_uffd_wp(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, bool on);
 /** UFFDIO_MOVE to an equal length at @p to, where a private anonymous mapping with no pages must
  *  be.  What was moved before an error stays moved.
@@ -1147,7 +1148,7 @@ enum cow_agreement {
 
 /** Where two sides differ. */
 struct cow_difference {
-	enum cow_agreement agreement;
+	enum cow_agreement agreement; /**< whether they do */
 	uint32_t line;      /**< of the scenario, the first that differs; 0: none in particular */
 	char kind[128];     /**< what differs, without names and numbers: shrinking keeps it */
 	char sentence[320]; /**< for a person; of COW_NOT_COMPARED the reason */

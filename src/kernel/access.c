@@ -34,13 +34,14 @@ static inline uint64_t access_page(cow_machine *m, const struct access *access,
 	return *content;
 }
 
-static void access_compare(const struct access *access, struct cow_result *result, uint64_t value)
+static void access_compare(const struct access *access, struct cow_result *result, uint64_t done,
+			   uint64_t value)
 {
 	if (!access->write)
 		result->value = value;
 	if (access->expect && value != *access->expect && !result->mismatch) {
 		result->mismatch = true;
-		result->bad_page = result->done;
+		result->bad_page = done;
 		result->bad_value = value;
 	}
 }
@@ -76,6 +77,8 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 	bool huge = false; /* a fault may find no PTE, and make more than one */
 
 	for (at.page = first; at.page < end; at.page++) {
+		uint64_t *entry = NULL;
+
 		if (at.page >= vma_end) {
 			at.vma = vma_covering(m, at.mm, at.page);
 			if (!at.vma || !access_allowed(vma_at(m, at.vma), access->write)) {
@@ -85,25 +88,31 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 			vma_end = vma_at(m, at.vma)->end;
 			huge = vma_at(m, at.vma)->flags & VMA_HUGEPAGE;
 		}
-		at.slot = leaf_slot(m, at.page);
 		if (at.page >= leaf_end && at_find(m, &at))
 			leaf_end = at.leaf.first + leaf_entries(m);
-		if (at.page < leaf_end && entry_allows(*at_entry(&at), access->write)) {
+		if (at.page < leaf_end) {
+			at.slot = (uint32_t)(at.page - at.leaf.first);
+			entry = at_entry(&at);
+		}
+		if (entry && entry_allows(*entry, access->write)) {
 			hits++;
 			result->outcome = COW_OUT_HIT;
 		} else {
-			enum cow_outcome outcome =
-				fault_handle(m, &at, at.page < leaf_end && !at.leaf.pmd && !huge);
+			bool walked = entry && !at.leaf.pmd && !huge;
+			enum cow_outcome outcome = fault_handle(m, &at, walked);
 
 			result_add(result, outcome);
 			if (fault_failed(outcome))
 				break;
-			leaf_end = at.leaf.first + leaf_entries(m);
+			if (!walked) {
+				leaf_end = at.leaf.first + leaf_entries(m);
+				entry = at_entry(&at);
+			}
 		}
-		access_compare(access, result,
-			       access_page(m, access, &at, at_entry(&at), at_frame(m, &at)));
-		result->done++;
+		access_compare(access, result, at.page - first,
+			       access_page(m, access, &at, entry, entry_frame(m, *entry, at.page)));
 	}
+	result->done += at.page - first;
 	result->counts[COW_OUT_HIT] += hits;
 	machine_count(m, COW_COUNT_HITS, hits);
 	return access_error(m, result->outcome, at.mm, at.page);
@@ -143,11 +152,12 @@ static int access_many(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages,
 	return access_call(m, mm, addr, pages, &access, result);
 }
 
-/* True if a fault in a private VMA whose leaf table exists finds all it may need. */
+/* True if a fault in a private VMA whose leaf table exists finds all it may need: a page that is
+ * swapped may be read, and copied then. */
 static bool fault_ready(const cow_machine *m, const struct vma *vma)
 {
-	return pool_spare(&m->pools[POOL_FRAME]) && pool_spare(&m->pools[POOL_BODY]) &&
-	       m->state.frames_used < m->state.frames &&
+	return pool_spare(&m->pools[POOL_FRAME]) > 1 && pool_spare(&m->pools[POOL_BODY]) > 1 &&
+	       m->state.frames_used + 1 < m->state.frames &&
 	       (vma->anon || (pool_spare(&m->pools[POOL_ANON]) &&
 			      pool_spare(&m->pools[POOL_AVC]))) &&
 	       m->state.marker != COW_MARKER_EXTRA && !m->state.lru_batch;
@@ -178,10 +188,10 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 	vma = vma_at(m, at.vma);
 	at.slot = (uint32_t)(at.page - at.leaf.first);
 	hit = entry_allows(at.leaf.ptes[at.slot], access->write);
-	/* What only a long way can reserve for, or word: objects, huge pages, swap, userfaultfd. */
+	/* What only a long way can reserve for, or word: objects, huge pages, userfaultfd. */
 	if (!access_allowed(vma, access->write) ||
 	    (!hit && (vma->object || (vma->flags & (VMA_HUGEPAGE | VMA_HUGETLB | VMA_UFFD_WP)) ||
-		      (at.leaf.ptes[at.slot] & PTE_SWAP) || !fault_ready(m, vma))))
+		      (at.leaf.ptes[at.slot] & PTE_UFFD) || !fault_ready(m, vma))))
 		return LONG_WAY;
 	if (m->observer_count) {
 		int error;

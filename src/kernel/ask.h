@@ -124,4 +124,55 @@ static inline const struct cow_rule *ask(cow_machine *m, struct question questio
 	return ask_frame(m, question, 0, view);
 }
 
+/* ---- base pages by the million: the view is not made where it would be the last one again ---- */
+
+/* True if a sight says all that the policy could see. */
+static inline bool sight_possible(const cow_machine *m, const struct frame *frame)
+{
+	return !(frame->flags & FRAME_LARGE) && !(m->policy->flags & COW_POLICY_NEEDS_TRUTH);
+}
+
+enum { SIGHT_MARKER = 256 }; /* in `more`; below it a request's own bits */
+
+/* All that the view of a base page is made of, packed.  `more`: 9 bits. */
+static inline struct sight sight_of(const cow_machine *m, uint32_t vma, uint64_t entry,
+				    uint32_t frame, unsigned more)
+{
+	const struct frame *at = frame_at(m, frame);
+	const struct vma *in = vma_at(m, vma);
+	struct sight sight;
+
+	memcpy(&sight.counts, at, sizeof(sight.counts));
+	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16 &&
+		       MM_HAS_PINNED < 1 << 8 && SIGHT_MARKER < 1 << 9, "the flags fit");
+	sight.flags = (uint64_t)at->flags | (entry & 0xfff) << 12 | (uint64_t)in->flags << 24 |
+		      (uint64_t)mm_at(m, in->mm)->flags << 40 | (uint64_t)more << 48;
+	if (at->flags & FRAME_SWAPCACHE)
+		sight.flags |= (uint64_t)saturate(frame_swapcount(m, frame), 7) << 57;
+	return sight;
+}
+
+/* Asks about one page by a sight of it.  NULL: the view must be made. */
+static inline const struct cow_rule *sight_ask(cow_machine *m, struct question question,
+					       const struct sight *sight)
+{
+	const struct sight *last = &m->sights[question.id];
+
+	if (!last->rule || sight->counts != last->counts || sight->flags != last->flags)
+		return NULL;
+	machine_count(m, COW_COUNT_PAGE_LOCKS, last->rule->locks);
+	if (m->decision_observers)
+		decision_tell(m, question, last->view, last->rule, 1, question.pte);
+	return last->rule;
+}
+
+/* The view was made, and answered. */
+static inline void sight_keep(cow_machine *m, enum cow_decision_id id, struct sight sight,
+			      struct cow_view view, const struct cow_rule *rule)
+{
+	sight.view = view;
+	sight.rule = rule;
+	m->sights[id] = sight;
+}
+
 #endif

@@ -82,7 +82,7 @@ int fault_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, boo
 	}
 	if (!wants.vmas)
 		return 0;
-	if (pool_spare(&m->pools[POOL_FRAME]) < 2 * frames * times)
+	if (pool_spare(&m->pools[POOL_FRAME]) < (frames << (m->pools[POOL_SLOT].live != 0)) * times)
 		frames = frames_wanted(m, mm, first, end, write);
 	frames += wants.frames;
 	error = wants.folios
@@ -99,14 +99,19 @@ int fault_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, boo
 	return error;
 }
 
+/* The steps of the hot paths take what has been looked up already: what a fault names by number the
+ * compiler would look up again after every store. */
+static inline void make_anon(cow_machine *m, uint32_t index, const struct vma *vma, uint64_t page)
+{
+	*frame_at(m, index) = (struct frame){ .refcount = 1, .mapcount = 1, .flags = FRAME_ANON,
+					      .owner = vma->anon };
+	frame_body(m, index)->index = vma_pgoff(vma, page);
+	machine_count(m, COW_COUNT_ATOMICS, 2);
+}
+
 void frame_make_anon(cow_machine *m, uint32_t index, uint32_t vma, uint64_t page)
 {
-	struct frame *frame = frame_at(m, index);
-
-	*frame = (struct frame){ .refcount = 1, .mapcount = 1, .flags = FRAME_ANON,
-				 .owner = vma_at(m, vma)->anon };
-	frame_body(m, index)->index = vma_pgoff(vma_at(m, vma), page);
-	machine_count(m, COW_COUNT_ATOMICS, 2);
+	make_anon(m, index, vma_at(m, vma), page);
 }
 
 uint64_t entry_flags(const struct vma *vma)
@@ -119,30 +124,19 @@ uint64_t entry_written(const struct vma *vma)
 	return vma->flags & VMA_WRITE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT : 0;
 }
 
-/* Maps a new anonymous frame: writable and dirty as the VMA and the fault want it. */
-static void install_anon(cow_machine *m, struct fault *fault)
+/* A new anonymous page is mapped: it is the process's own. */
+static inline void anon_mapped(cow_machine *m, const struct fault *fault, uint32_t new)
 {
-	const struct vma *vma = vma_at(m, fault->vma);
-	uint64_t *pte = &fault->leaf.ptes[fault->slot];
-	uint64_t flags = entry_flags(vma);
-
-	/* maybe_mkwrite: a FOLL_FORCE write leaves the PTE of a read-only VMA read-only; only
-	 * do_wp_page makes that dirty, do_anonymous_page does not. */
-	if ((fault->flags & FAULT_WRITE) || PLANTED(7))
-		flags |= entry_written(vma) | (fault->wp ? PTE_DIRTY | PTE_SOFT : 0);
-	else if (*pte)
-		flags |= *pte & (PTE_SOFT | PTE_UFFD); /* unsharing is no write */
-	if (*pte)
-		*pte = pte_make(fault->new, flags);
-	else
-		pte_fill(m, &fault->leaf, fault->slot, pte_make(fault->new, flags));
-	marker_put(m, &fault->leaf, fault->slot, frame_at(m, fault->new), true);
-	batch_add(m, fault->mm, fault->new);
+	marker_put(m, &fault->leaf, fault->slot, frame_at(m, new), true);
+	batch_add(m, fault->mm, new);
 }
 
 /* do_anonymous_page */
-static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
+static inline enum cow_outcome fault_anon(cow_machine *m, struct fault *fault,
+					  const struct vma *vma)
 {
+	uint32_t new;
+
 	if (!(fault->flags & FAULT_WRITE)) {
 		pte_fill(m, &fault->leaf, fault->slot,
 			 pte_make(0, PTE_PRESENT | PTE_YOUNG | PTE_SPECIAL));
@@ -150,28 +144,33 @@ static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
 		machine_count(m, COW_COUNT_ZEROS, 1);
 		return COW_OUT_ZERO;
 	}
-	fault->new = frame_alloc(m);
-	if (!fault->new)
+	new = frame_alloc(m);
+	if (!new)
 		return COW_OUT_OOM;
 	anon_prepare(m, fault->vma);
-	frame_make_anon(m, fault->new, fault->vma, fault->page);
-	install_anon(m, fault);
-	note_page(m, COW_CHANGE_FRESH, fault->vma, fault->page, fault->new, 0, 0);
+	make_anon(m, new, vma, fault->page);
+	/* maybe_mkwrite: a FOLL_FORCE write leaves the PTE of a read-only VMA read-only; only
+	 * do_wp_page makes that dirty, do_anonymous_page does not. */
+	pte_fill(m, &fault->leaf, fault->slot,
+		 pte_make(new, entry_flags(vma) | entry_written(vma)));
+	anon_mapped(m, fault, new);
+	note_page(m, COW_CHANGE_FRESH, fault->vma, fault->page, new, 0, 0);
 	mm_at(m, fault->mm)->pages++;
 	machine_count(m, COW_COUNT_ALLOCS, 1);
 	return COW_OUT_ALLOC;
 }
 
 /* All that the view of a write fault is made of beside the counts, packed without making it. */
-static uint64_t sight_flags(const cow_machine *m, const struct fault *fault,
-			    const struct frame *frame, bool marker)
+static inline uint64_t sight_flags(cow_machine *m, const struct fault *fault,
+				   const struct vma *vma, const struct frame *frame)
 {
+	uint64_t marker = marker_get(m, &fault->leaf, fault->slot, frame);
+
 	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16,
 		       "the flags fit");
 	return (uint64_t)frame->flags | (fault->leaf.ptes[fault->slot] & 0xfff) << 12 |
-	       (uint64_t)vma_at(m, fault->vma)->flags << 24 |
-	       (uint64_t)mm_at(m, fault->mm)->flags << 40 | (uint64_t)fault->flags << 48 |
-	       (uint64_t)marker << 56;
+	       (uint64_t)vma->flags << 24 | (uint64_t)mm_at(m, fault->mm)->flags << 40 |
+	       (uint64_t)fault->flags << 48 | marker << 56;
 }
 
 static struct cow_view wp_view(cow_machine *m, const struct fault *fault)
@@ -209,33 +208,47 @@ static struct cow_view wp_ask(cow_machine *m, struct fault *fault)
 	}
 }
 
-/* do_wp_page, first step: what does the policy say of the page that is mapped? */
-static void wp_decide(cow_machine *m, struct fault *fault)
+/* Asks, and remembers the answer where another page that looks alike must get the same.  Out of line,
+ * so that what is remembered costs no more than a look. */
+static __attribute__((noinline)) void wp_ask_anew(cow_machine *m, struct fault *fault,
+						  uint64_t counts, uint64_t flags)
 {
 	const struct frame *frame = frame_at(m, fault->old);
-	uint64_t flags = sight_flags(m, fault, frame,
-				     marker_get(m, &fault->leaf, fault->slot, frame));
-	uint64_t counts;
-	struct cow_view view;
+	struct cow_view view = wp_ask(m, fault);
 
-	memcpy(&counts, frame, sizeof(counts));
-	if (m->sight.rule && counts == m->sight.counts && flags == m->sight.flags) {
-		struct question question = { COW_DECIDE_WRITE, fault->mm, fault->page,
-					     &fault->leaf.ptes[fault->slot] };
-
-		fault->rule = m->sight.rule;
-		machine_count(m, COW_COUNT_PAGE_LOCKS, fault->rule->locks);
-		if (m->decision_observers)
-			decision_tell(m, question, m->sight.view, fault->rule, 1, question.pte);
-		return;
-	}
-	view = wp_ask(m, fault);
 	/* More than the sight may have been looked at: a folio, a slot, the truth; or what was seen first
 	 * is not what was decided on. */
 	if ((frame->flags & (FRAME_LARGE | FRAME_SWAPCACHE)) || view.drained || view.swap_freed ||
 	    (m->policy->flags & COW_POLICY_NEEDS_TRUTH))
 		return;
 	m->sight = (struct sight){ counts, flags, view, fault->rule };
+}
+
+static __attribute__((noinline)) void sight_tell(cow_machine *m, const struct fault *fault)
+{
+	struct question question = { COW_DECIDE_WRITE, fault->mm, fault->page,
+				     &fault->leaf.ptes[fault->slot] };
+
+	decision_tell(m, question, m->sight.view, fault->rule, 1, question.pte);
+}
+
+/* do_wp_page, first step: what does the policy say of the page that is mapped? */
+static inline const struct cow_rule *wp_decide(cow_machine *m, struct fault *fault,
+					       const struct vma *vma, const struct frame *frame)
+{
+	uint64_t flags = sight_flags(m, fault, vma, frame);
+	uint64_t counts;
+
+	memcpy(&counts, frame, sizeof(counts));
+	if (!m->sight.rule || counts != m->sight.counts || flags != m->sight.flags) {
+		wp_ask_anew(m, fault, counts, flags);
+		return fault->rule;
+	}
+	fault->rule = m->sight.rule;
+	machine_count(m, COW_COUNT_PAGE_LOCKS, fault->rule->locks);
+	if (m->decision_observers)
+		sight_tell(m, fault);
+	return fault->rule;
 }
 
 /* v5.1 to v5.8: reuse_ksm_page makes an ordinary page of it. */
@@ -284,32 +297,44 @@ static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault, const stru
 }
 
 /* wp_page_copy, first step: a page of our own with the old one's content. */
-static bool wp_copy_prepare(cow_machine *m, struct fault *fault)
+static inline uint32_t wp_copy_prepare(cow_machine *m, const struct fault *fault,
+				       const struct vma *vma)
 {
-	fault->new = frame_alloc(m);
-	if (!fault->new)
-		return false;
+	uint32_t new = frame_alloc(m);
+
+	if (!new)
+		return 0;
 	anon_prepare(m, fault->vma);
-	frame_make_anon(m, fault->new, fault->vma, fault->page);
-	frame_body(m, fault->new)->value = PLANTED(8) ? 0 : frame_body(m, fault->old)->value;
-	return true;
+	make_anon(m, new, vma, fault->page);
+	frame_body(m, new)->value = PLANTED(8) ? 0 : frame_body(m, fault->old)->value;
+	return new;
 }
 
 /* Second step: the PTE changes over, and the old page's mapping is dropped only after. */
-static void wp_copy_install(cow_machine *m, struct fault *fault)
+static inline void wp_copy_install(cow_machine *m, const struct fault *fault,
+				   const struct vma *vma)
 {
-	install_anon(m, fault);
+	uint64_t *pte = &fault->leaf.ptes[fault->slot];
+	uint64_t flags = entry_flags(vma);
+
+	if ((fault->flags & FAULT_WRITE) || PLANTED(7))
+		flags |= entry_written(vma) | PTE_DIRTY | PTE_SOFT;
+	else
+		flags |= *pte & (PTE_SOFT | PTE_UFFD); /* unsharing is no write */
+	*pte = pte_make(fault->new, flags);
+	anon_mapped(m, fault, fault->new);
 	note_page(m, COW_CHANGE_COPY, fault->vma, fault->page, fault->new, 0, fault->old);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	if (fault->old && !PLANTED(9))
 		frame_unmap(m, fault->old, fault->mm);
 }
 
-static enum cow_outcome wp_copy(cow_machine *m, struct fault *fault)
+static inline enum cow_outcome wp_copy(cow_machine *m, struct fault *fault, const struct vma *vma)
 {
-	if (!wp_copy_prepare(m, fault))
+	fault->new = wp_copy_prepare(m, fault, vma);
+	if (!fault->new)
 		return COW_OUT_OOM;
-	wp_copy_install(m, fault);
+	wp_copy_install(m, fault, vma);
 	if (fault->flags & FAULT_UNSHARE) {
 		machine_count(m, COW_COUNT_UNSHARES, 1);
 		return COW_OUT_UNSHARE;
@@ -319,9 +344,8 @@ static enum cow_outcome wp_copy(cow_machine *m, struct fault *fault)
 }
 
 /* do_wp_page */
-enum cow_outcome fault_wp(cow_machine *m, struct fault *fault)
+static enum cow_outcome fault_wp(cow_machine *m, struct fault *fault, const struct vma *vma)
 {
-	const struct vma *vma = vma_at(m, fault->vma);
 	struct frame *frame;
 	bool copy = false;
 
@@ -330,40 +354,49 @@ enum cow_outcome fault_wp(cow_machine *m, struct fault *fault)
 	frame = frame_at(m, fault->old);
 	if (!(vma->flags & VMA_SHARED)) {
 		copy = true;
-		if (frame->flags & FRAME_ANON) {
-			wp_decide(m, fault);
-			copy = fault->rule->action != COW_ACT_REUSE;
-		}
+		if (frame->flags & FRAME_ANON)
+			copy = wp_decide(m, fault, vma, frame)->action != COW_ACT_REUSE;
 	}
 	/* Called from one place each, they are inlined. */
-	return copy ? wp_copy(m, fault) : wp_reuse(m, fault, vma, frame);
+	return copy ? wp_copy(m, fault, vma) : wp_reuse(m, fault, vma, frame);
 }
 
-/* A fault on a present PTE. */
-static enum cow_outcome fault_present(cow_machine *m, struct fault *fault)
+/* What do_wp_page cannot have yet: a PTE that is swapped, protnone, or waits for userfaultfd.
+ * True: the fault ends here, with *outcome. */
+static bool fault_ends(cow_machine *m, struct fault *fault, enum cow_outcome *outcome)
 {
-	uint64_t *pte = &fault->leaf.ptes[fault->slot];
+	const uint64_t *pte = &fault->leaf.ptes[fault->slot];
 
+	*outcome = COW_OUT_NONE;
+	if (!(*pte & PTE_PRESENT)) {
+		*outcome = fault_swap(m, fault);
+		return fault_failed(*outcome) || fault->wp || !(fault->flags & FAULT_WRITE);
+	}
 	if ((*pte & PTE_PROTNONE) && (vma_at(m, fault->vma)->flags & VMA_READ)) {
 		numa_fault(m, fault);
+		*outcome = COW_OUT_HIT;
 		if (entry_allows(*pte, fault->flags & FAULT_WRITE))
-			return COW_OUT_HIT;
+			return true;
 	}
-	if (uffd_blocks(*pte, fault->flags))
-		return COW_OUT_BLOCKED;
-	return fault_wp(m, fault);
+	*outcome = uffd_blocks(*pte, fault->flags) ? COW_OUT_BLOCKED : COW_OUT_NONE;
+	return *outcome == COW_OUT_BLOCKED;
 }
 
 /* handle_pte_fault */
-static enum cow_outcome fault_pte(cow_machine *m, struct fault *fault)
+static inline enum cow_outcome fault_pte(cow_machine *m, struct fault *fault)
 {
-	uint64_t pte = fault->leaf.ptes[fault->slot];
+	const uint64_t pte = fault->leaf.ptes[fault->slot];
+	const struct vma *vma = vma_at(m, fault->vma);
+	enum cow_outcome before = COW_OUT_NONE, outcome;
 
-	if (pte & PTE_PRESENT)
-		return fault_present(m, fault);
-	if (pte)
-		return fault_swap(m, fault);
-	return vma_at(m, fault->vma)->object ? fault_file(m, fault) : fault_anon(m, fault);
+	if (!pte)
+		return vma->object ? fault_file(m, fault) : fault_anon(m, fault, vma);
+	if ((pte & (PTE_PRESENT | PTE_PROTNONE | PTE_UFFD)) != PTE_PRESENT &&
+	    fault_ends(m, fault, &before))
+		return before;
+	/* Called from here alone, also where do_swap_page ends in it, do_wp_page is inlined. */
+	outcome = fault_wp(m, fault, vma);
+	return outcome == COW_OUT_REUSE && before != COW_OUT_NONE ? before : outcome;
 }
 
 /* __handle_mm_fault, where no leaf table was found: a PMD, a huge page, or a new table.

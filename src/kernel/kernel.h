@@ -156,6 +156,12 @@ struct fault {
 	const struct cow_rule *rule;
 };
 
+/* The frame in which a page is that an entry, of a leaf table or a PMD, maps. */
+static inline uint32_t entry_frame(const cow_machine *m, uint64_t entry, uint64_t page)
+{
+	return entry & PTE_HUGE ? pmd_frame(m, entry, page) : pte_frame(entry);
+}
+
 /* The entry that maps the page of a fault, and the frame that it maps. */
 static inline uint64_t *at_entry(const struct fault *at)
 {
@@ -164,8 +170,7 @@ static inline uint64_t *at_entry(const struct fault *at)
 
 static inline uint32_t at_frame(const cow_machine *m, const struct fault *at)
 {
-	return at->leaf.pmd ? pmd_frame(m, *at->leaf.pmd, at->page)
-			    : pte_frame(at->leaf.ptes[at->slot]);
+	return entry_frame(m, *at_entry(at), at->page);
 }
 
 /* Finds the entry for a page, at->page of at->mm; false: there is neither a leaf table nor a PMD. */
@@ -204,8 +209,6 @@ static inline bool fault_failed(enum cow_outcome outcome)
 	return failed >> outcome & 1;
 }
 
-/* do_wp_page for the present, read-only PTE of a fault; after uffd-wp has been looked at. */
-enum cow_outcome fault_wp(cow_machine *m, struct fault *fault);
 /* The flags of a PTE that maps a page of the VMA, as vm_page_prot has them: readable or not. */
 uint64_t entry_flags(const struct vma *vma);
 /* maybe_mkwrite(pte_mkdirty()): what a write fault adds to them. */
@@ -216,7 +219,8 @@ enum cow_outcome fault_file(cow_machine *m, struct fault *fault);
 
 /* ---- swap.c ---- */
 
-/* do_swap_page: the PTE of the fault is a swap entry. */
+/* do_swap_page: the PTE of the fault is a swap entry.  A write for which at->wp is not set then has to
+ * go on to do_wp_page. */
 enum cow_outcome fault_swap(cow_machine *m, struct fault *fault);
 /* madvise pageout and free for a VMA's part of a range.  Counts outcomes of pageout in *result. */
 void pageout_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end,

@@ -132,7 +132,8 @@ void free_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 void pageout_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end,
 		   struct cow_result *result)
 {
-	struct reclaim r = { .mm = vma_at(m, vma)->mm, .vma = vma };
+	struct reclaim r;
 
+	reclaim_init(&r, vma_at(m, vma)->mm, vma, false);
 	reclaim_range(m, &r, first, end, result);
 }

@@ -43,6 +43,9 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 	uint32_t order = flags >> 8;
 	int error = mm_resolve(m, handle, &mm);
 
+	/* ksys_mmap_pgoff: the length of hugetlb memory is rounded up. */
+	if ((flags & COW_MAP_HUGETLB) && pmd_possible(m) && pages < m->pages)
+		pages = (pages + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
 	if (!error)
 		error = range_check(m, addr, pages, &first);
 	if (!error && ((unsigned)prot > COW_PROT_RW ||
@@ -199,11 +202,20 @@ int cow_mremap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, uin
 				       tables_missing(m, mm_at(m, mm)->root, first, first + pages));
 	if (error)
 		return error;
+	if (vma_at(m, vma)->flags & VMA_MERGEABLE)
+		error = fault_reserve(m, mm, vma_at(m, vma)->start, vma_at(m, vma)->end, true, 1);
+	if (error)
+		return error;
 	op_set(m, &op, COW_OP_MREMAP, mm, addr, pages);
 	op.value = to;
 	error = op_begin(m, &op);
 	if (error)
 		return error;
+	/* prep_move_vma breaks KSM pages of all the VMA, which stays mergeable. */
+	if (vma_at(m, vma)->flags & VMA_MERGEABLE)
+		error = unmerge_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end);
+	if (error)
+		return op_end(m, &op, machine_fail(m, error, "no frame left to break a KSM page"));
 	zap_drain(m, mm); /* the old range is unmapped */
 	vma_isolate(m, mm, first, first + pages);
 	move_vma(m, vma_covering(m, mm, first), target);

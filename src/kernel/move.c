@@ -79,6 +79,8 @@ static int move_swapped(cow_machine *m, struct move *move)
 	uint64_t entry = *at_entry(&move->from);
 	const struct slot *slot = slot_at(m, pte_frame(entry));
 	bool mapped = slot->frame && frame_at(m, slot->frame)->mapcount;
+	/* userfaultfd's bit counts in memory that is registered only. */
+	uint64_t kept = vma_at(m, move->vma)->flags & VMA_UFFD_WP ? entry : entry & ~PTE_UFFD;
 	bool exclusive = m->state.marker == COW_MARKER_NONE ? slot->count == 1
 			 : m->state.marker >= COW_MARKER_ADJACENT
 				 ? side_marker_get(m, &move->from.leaf, move->from.slot)
@@ -89,7 +91,7 @@ static int move_swapped(cow_machine *m, struct move *move)
 	move_note(m, move, 1);
 	if (slot->frame)
 		move_frame(m, move, slot->frame);
-	move_entry(m, move, entry | PTE_SOFT);
+	move_entry(m, move, kept | PTE_SOFT);
 	return 0;
 }
 

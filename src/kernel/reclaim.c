@@ -12,15 +12,48 @@
 
 /* ---- the steps: each visits every mapping of the page ---- */
 
+/* The answer about an anonymous base page. */
+static const struct cow_rule *ask_mapping(cow_machine *m, enum cow_decision_id id,
+					  const struct mapping *at)
+{
+	uint64_t *pte = &at->leaf.ptes[at->slot];
+	const struct frame *frame = frame_at(m, pte_frame(*pte));
+	struct question question = { id, vma_at(m, at->vma)->mm, at->page, pte };
+	const struct cow_rule *rule;
+	struct cow_view view;
+	struct sight sight;
+
+	/* A look at a side table is counted, so it is done once. */
+	if (!sight_possible(m, frame) || m->state.marker >= COW_MARKER_ADJACENT)
+		return ask(m, question, view_entry(m, at->vma, &at->leaf, at->slot));
+	sight = sight_of(m, at->vma, *pte, pte_frame(*pte),
+			 marker_get(m, &at->leaf, at->slot, frame) ? SIGHT_MARKER : 0);
+	rule = sight_ask(m, question, &sight);
+	if (rule)
+		return rule;
+	view = view_entry(m, at->vma, &at->leaf, at->slot);
+	rule = ask(m, question, view);
+	sight_keep(m, id, sight, view, rule);
+	return rule;
+}
+
 static bool step_ask(cow_machine *m, const struct mapping *at, void *ctx)
 {
 	struct reclaim *r = ctx;
-	struct question question = { COW_DECIDE_SWAP_OUT, vma_at(m, at->vma)->mm, at->page,
-				     &at->leaf.ptes[at->slot] };
-	struct cow_view view = view_entry(m, at->vma, &at->leaf, at->slot);
 
-	r->refused = ask(m, question, view)->action != COW_ACT_ALLOW;
+	r->refused = ask_mapping(m, COW_DECIDE_SWAP_OUT, at)->action != COW_ACT_ALLOW;
 	return !r->refused;
+}
+
+/* The same, and remembers the mapping for step_unmap. */
+static bool step_see(cow_machine *m, const struct mapping *at, void *ctx)
+{
+	struct reclaim *r = ctx;
+
+	if (r->seen < RECLAIM_SEEN)
+		r->at[r->seen] = *at;
+	r->seen++;
+	return step_ask(m, at, r);
 }
 
 /* The PTE becomes a swap entry; soft-dirty, userfaultfd's bit and the marker go with it. */
@@ -72,13 +105,50 @@ static bool step_empty(cow_machine *m, const struct mapping *at, void *unused)
 
 /* ---- one page ---- */
 
+/* A page with one mapping is mapped where it was found, and nowhere else. */
+static inline bool mapped_here(const cow_machine *m, const struct reclaim *r)
+{
+	return frame_at(m, r->frame)->mapcount == 1;
+}
+
+static inline void each_mapping(cow_machine *m, struct reclaim *r, rmap_fn *step)
+{
+	if (mapped_here(m, r))
+		step(m, &r->here, r);
+	else
+		rmap_walk(m, r->frame, step, r);
+}
+
+static void ask_all(cow_machine *m, struct reclaim *r)
+{
+	r->seen = 0;
+	if (mapped_here(m, r))
+		step_ask(m, &r->here, r);
+	else
+		rmap_walk(m, r->frame, step_see, r);
+}
+
+static void unmap_all(cow_machine *m, struct reclaim *r)
+{
+	if (!r->seen || r->seen > RECLAIM_SEEN) {
+		each_mapping(m, r, step_unmap);
+		return;
+	}
+	/* Two items of a KSM page may lead to one mapping. */
+	for (uint32_t i = 0; i < r->seen; i++)
+		if ((r->at[i].leaf.ptes[r->at[i].slot] & PTE_PRESENT) &&
+		    !step_unmap(m, &r->at[i], r))
+			return;
+}
+
 /* A page of an object is unmapped, and stays in the page cache, so it needs no slot. */
 static enum cow_outcome reclaim_file(cow_machine *m, struct reclaim *r)
 {
-	rmap_walk(m, r->frame, step_dirty, r);
+	each_mapping(m, r, step_dirty);
 	if (r->refused) /* the marker that would keep userfaultfd's bit is not modelled */
 		return COW_OUT_REFUSED;
-	rmap_walk(m, r->frame, step_empty, NULL);
+	r->stale = true;
+	each_mapping(m, r, step_empty);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	return COW_OUT_MOVED;
 }
@@ -90,14 +160,15 @@ static enum cow_outcome reclaim_lazyfree(cow_machine *m, struct reclaim *r)
 {
 	struct frame *frame = frame_at(m, r->frame);
 
-	rmap_walk(m, r->frame, step_dirty, r);
+	each_mapping(m, r, step_dirty);
 	if (r->dirty && !PLANTED(31)) {
 		frame->flags &= ~(uint32_t)FRAME_LAZYFREE;
 		return COW_OUT_REFUSED;
 	}
 	if (frame->refcount != frame->mapcount)
 		return COW_OUT_REFUSED;
-	rmap_walk(m, r->frame, step_empty, NULL);
+	r->stale = true;
+	each_mapping(m, r, step_empty);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	machine_count(m, COW_COUNT_DROPPED, 1);
 	return COW_OUT_MOVED;
@@ -117,7 +188,7 @@ static enum cow_outcome reclaim_out(cow_machine *m, struct reclaim *r)
 	struct frame *frame = frame_at(m, r->frame);
 	uint32_t slot = frame_slot(m, r->frame);
 
-	rmap_walk(m, r->frame, step_unmap, r);
+	unmap_all(m, r);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	machine_count(m, COW_COUNT_SWAP_OUTS, 1);
 	if (!r->dirty && slot_at(m, slot)->value == frame_body(m, r->frame)->value)
@@ -133,7 +204,7 @@ static enum cow_outcome reclaim_anon(cow_machine *m, struct reclaim *r)
 {
 	struct frame *frame = frame_at(m, r->frame);
 
-	rmap_walk(m, r->frame, step_ask, r);
+	ask_all(m, r);
 	if (r->refused)
 		return reclaim_refused(m, r);
 	r->fresh = !(frame->flags & FRAME_SWAPCACHE);
@@ -164,45 +235,60 @@ static enum cow_outcome reclaim_frame(cow_machine *m, struct reclaim *r)
 }
 
 /* madvise_cold_or_pageout_pte_range: is the page one that this process may page out? */
-static bool pageout_allowed(cow_machine *m, const struct reclaim *r, uint64_t page,
-			    const struct leaf *leaf)
+static bool pageout_allowed(cow_machine *m, const struct reclaim *r, const uint64_t *entry)
 {
-	uint32_t slot = leaf_slot(m, page);
-	uint64_t *entry = leaf->pmd ? leaf->pmd : &leaf->ptes[slot];
-	struct question question = { COW_DECIDE_PAGEOUT, r->mm, page, entry };
-	uint32_t frame = leaf->pmd ? pmd_frame(m, *entry, page) : pte_frame(*entry);
+	struct question question = { COW_DECIDE_PAGEOUT, r->mm, r->here.page, entry };
 
 	if (!r->vma)
 		return true;
-	if (!(frame_at(m, frame)->flags & FRAME_ANON)) /* folio_maybe_mapped_shared */
-		return page_folio_mapcount(m, frame) == 1;
-	return ask(m, question, view_entry(m, r->vma, leaf, slot))->action == COW_ACT_ALLOW;
+	if (!(frame_at(m, r->frame)->flags & FRAME_ANON)) /* folio_maybe_mapped_shared */
+		return page_folio_mapcount(m, r->frame) == 1;
+	return ask(m, question, view_entry(m, r->vma, &r->here.leaf, r->here.slot))->action ==
+	       COW_ACT_ALLOW;
 }
 
-enum cow_outcome reclaim_page(cow_machine *m, struct reclaim *r, uint64_t *page)
+/* What r->here maps.  NONE: nothing is mapped, or a folio was split first. */
+static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r)
 {
-	uint64_t first = *page;
+	uint64_t *entry = r->here.leaf.pmd ? r->here.leaf.pmd : &r->here.leaf.ptes[r->here.slot];
 
-	for (;;) {
-		struct leaf leaf;
-		uint64_t at = first, entry;
-
-		*page = first + 1;
-		if (!leaf_next(m, mm_at(m, r->mm)->root, &at, *page, &leaf))
-			return COW_OUT_NONE;
-		entry = leaf.pmd ? *leaf.pmd : leaf.ptes[leaf_slot(m, first)];
-		if (!(entry & PTE_PRESENT))
-			return COW_OUT_NONE;
-		r->frame = leaf.pmd ? pmd_frame(m, entry, first) : pte_frame(entry);
-		if (!(entry & PTE_SPECIAL) && pageout_allowed(m, r, first, &leaf)) {
-			if (!frame_large(m, r->frame))
-				return reclaim_frame(m, r);
-			if (split_folio(m, r->frame))
-				continue; /* its pages are small now, and asked about as such */
-		}
-		if (leaf.pmd)
-			*page = leaf.first + pmd_pages(m);
+	if (!(*entry & PTE_PRESENT))
+		return COW_OUT_NONE;
+	/* can_reclaim_anon_pages: without a free slot reclaim looks at no anonymous page, clean or not,
+	 * and at no shared memory; madvise pageout does. */
+	if (!r->vma && !slots_left(m))
 		return COW_OUT_REFUSED;
+	r->frame = r->here.leaf.pmd ? pmd_frame(m, *entry, r->here.page) : pte_frame(*entry);
+	if ((*entry & PTE_SPECIAL) || !pageout_allowed(m, r, entry))
+		return COW_OUT_REFUSED;
+	if (!frame_large(m, r->frame))
+		return reclaim_frame(m, r);
+	r->split = r->stale = split_folio(m, r->frame);
+	return r->split ? COW_OUT_NONE : COW_OUT_REFUSED;
+}
+
+/* Pages of one leaf table, or of a PMD, from *page on, until it has to be found again. */
+static void reclaim_leaf(cow_machine *m, struct reclaim *r, uint64_t *page, uint64_t end,
+			 struct cow_result *result)
+{
+	while (*page < end && !r->stale) {
+		uint64_t pages = 1;
+		enum cow_outcome outcome;
+
+		if (*page >= r->vma_end) {
+			r->here.vma = vma_covering(m, r->mm, *page);
+			r->vma_end = r->here.vma ? vma_at(m, r->here.vma)->end : *page + 1;
+		}
+		r->here.page = *page;
+		r->here.slot = leaf_slot(m, *page);
+		r->split = false;
+		outcome = reclaim_here(m, r);
+		if (r->split)
+			continue;
+		if (r->here.leaf.pmd)
+			pages = end - *page;
+		result_place(result, outcome, pages);
+		*page += pages;
 	}
 }
 
@@ -210,16 +296,13 @@ void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t e
 		   struct cow_result *result)
 {
 	uint64_t page = first;
-	struct leaf leaf;
 
 	batch_drain(m, r->mm);
-	while (leaf_next(m, mm_at(m, r->mm)->root, &page, end, &leaf)) {
-		uint64_t start = page;
-		enum cow_outcome outcome = reclaim_page(m, r, &page);
+	while (leaf_from(m, r->mm, &page, end, &r->here.leaf)) {
+		uint64_t high = r->here.leaf.first + leaf_entries(m);
 
-		if (page > end)
-			page = end;
-		result_place(result, outcome, page - start);
+		r->stale = false;
+		reclaim_leaf(m, r, &page, high < end ? high : end, result);
 	}
 }
 
@@ -234,14 +317,17 @@ static int split_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t e
 	if (!m->state.pmds)
 		return 0;
 	while (leaf_next(m, root, &page, end, &leaf)) {
-		uint64_t entry = leaf.pmd ? *leaf.pmd : leaf.ptes[leaf_slot(m, page)];
-		const struct frame *frame = frame_at(m, entry & PTE_PRESENT ? pte_frame(entry) : 0);
+		uint64_t high = leaf.first + leaf_entries(m);
 
-		if ((frame->flags & FRAME_LARGE) && frame->owner != last) {
-			last = frame->owner;
-			pmds += folio_at(m, last)->entire;
+		for (; page < end && page < high; page = leaf.pmd ? high : page + 1) {
+			uint64_t entry = leaf.pmd ? *leaf.pmd : leaf.ptes[leaf_slot(m, page)];
+			uint32_t frame = entry & PTE_PRESENT ? pte_frame(entry) : 0;
+
+			if (frame_large(m, frame) && frame_at(m, frame)->owner != last) {
+				last = frame_at(m, frame)->owner;
+				pmds += folio_at(m, last)->entire;
+			}
 		}
-		page = leaf.pmd ? leaf.first + pmd_pages(m) : page + 1;
 	}
 	if (pmds > m->state.pmds)
 		pmds = m->state.pmds;
@@ -264,11 +350,12 @@ int pageout_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 int cow_swap_out(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bool writing,
 		 struct cow_result *result)
 {
-	struct reclaim r = { .writing = writing };
 	struct cow_result unwanted;
+	struct reclaim r;
 	struct cow_op op;
 	uint64_t first;
-	int error = mm_resolve(m, handle, &r.mm);
+	uint32_t mm;
+	int error = mm_resolve(m, handle, &mm);
 
 	if (!result)
 		result = &unwanted;
@@ -276,14 +363,15 @@ int cow_swap_out(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, b
 	if (!error)
 		error = range_check(m, addr, pages, &first);
 	if (!error)
-		error = pageout_reserve(m, r.mm, first, first + pages);
+		error = pageout_reserve(m, mm, first, first + pages);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_SWAP_OUT, r.mm, addr, pages);
+	op_set(m, &op, COW_OP_SWAP_OUT, mm, addr, pages);
 	op.value = writing;
 	error = op_begin(m, &op);
 	if (error)
 		return error;
+	reclaim_init(&r, mm, 0, writing);
 	reclaim_range(m, &r, first, first + pages, result);
 	return op_end(m, &op, 0);
 }
@@ -313,7 +401,8 @@ static enum cow_outcome drop_page(cow_machine *m, const struct leaf *leaf, uint6
 	if (!frame)
 		return COW_OUT_NONE;
 	at = frame_at(m, frame);
-	if ((at->flags & FRAME_WRITEBACK) || at->mapcount || at->refcount != 1)
+	/* Without a free slot reclaim looks at no anonymous page. */
+	if ((at->flags & FRAME_WRITEBACK) || at->mapcount || at->refcount != 1 || !slots_left(m))
 		return COW_OUT_REFUSED;
 	if (slot_at(m, frame_slot(m, frame))->value != frame_body(m, frame)->value && !PLANTED(30))
 		slot_write(m, frame); /* written through a reference since */
@@ -344,7 +433,11 @@ int cow_swap_drop(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		return error;
 	batch_drain(m, mm);
 	end = page + pages;
-	for (; leaf_next(m, mm_at(m, mm)->root, &page, end, &leaf); page++)
-		result_place(result, drop_page(m, &leaf, page), 1);
+	while (leaf_from(m, mm, &page, end, &leaf)) {
+		uint64_t high = leaf.first + leaf_entries(m);
+
+		for (; page < end && page < high; page++)
+			result_place(result, drop_page(m, &leaf, page), 1);
+	}
 	return op_end(m, &op, 0);
 }

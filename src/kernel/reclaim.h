@@ -8,20 +8,35 @@
 
 #include "kernel/kernel.h"
 
+enum { RECLAIM_SEEN = 16 };
+
 /* A page on its way out; nothing is kept elsewhere between its steps. */
 struct reclaim {
 	uint32_t mm;    /* whose place it is */
 	uint32_t vma;   /* of madvise pageout: asks the policy first; 0: reclaim */
 	bool writing;   /* leave it under writeback */
 	uint32_t frame;
+	struct mapping here; /* where it was found */
+	uint64_t vma_end;    /* of here.vma, which is looked up when the pages come to it */
+	bool stale;     /* tables have changed: here.leaf has to be found again */
+	bool split;     /* nothing was done but a split: the page has to be looked at again */
 	bool fresh;     /* it was not in the swap cache before */
 	bool dirty;     /* somebody has written to it since its slot was */
 	bool refused;
+	uint32_t seen;  /* mappings that were asked about; and where they are, if they are few: */
+	struct mapping at[RECLAIM_SEEN]; /* a page of more is looked up again */
 };
 
-/* Reclaims what is mapped at *page, and moves *page behind it.  NONE: nothing is mapped. */
-enum cow_outcome reclaim_page(cow_machine *m, struct reclaim *r, uint64_t *page);
-/* The same for pages first to end-1, once the LRU batch is drained. */
+/* Sets it up; what changes from page to page is not touched. */
+static inline void reclaim_init(struct reclaim *r, uint32_t mm, uint32_t vma, bool writing)
+{
+	r->mm = mm;
+	r->vma = vma;
+	r->writing = writing;
+	r->vma_end = 0;
+}
+
+/* Reclaims what is mapped from page first to page end-1, once the LRU batch is drained. */
 void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t end,
 		   struct cow_result *result);
 

@@ -118,21 +118,13 @@ static struct cow_view swap_view(cow_machine *m, const struct fault *at)
 	return view;
 }
 
-/* Second step: the slot's count goes down, and the policy says how the page is to be mapped. */
-static void swap_decide(cow_machine *m, struct fault *at)
+/* Asks until the answer is final: the LRU batch may be drained for it, and the swap cache freed,
+ * once each. */
+static struct cow_view swap_ask(cow_machine *m, struct fault *at, struct question question,
+				bool freed)
 {
-	struct question question = { COW_DECIDE_SWAP_IN, at->mm, at->page,
-				     &at->leaf.ptes[at->slot] };
-	uint32_t slot = pte_frame(at->leaf.ptes[at->slot]);
-	bool drained = false, freed = false;
+	bool drained = false;
 
-	if (at->new != at->old)
-		slot_put_and_cache(m, slot);
-	else if (!PLANTED(28))
-		slot_put(m, slot);
-	/* should_try_to_free_swap: a slot of a full swap is worth more than what it saves. */
-	if (swap_full(m) && at->new == at->old)
-		freed = cache_free(m, at->new);
 	for (;;) {
 		struct cow_view view = swap_view(m, at);
 
@@ -146,8 +138,50 @@ static void swap_decide(cow_machine *m, struct fault *at)
 			cache_free(m, at->new);
 			freed = true;
 		} else {
-			return;
+			return view;
 		}
+	}
+}
+
+/* What swap_view and `freed` come to. */
+static struct sight swap_sight(cow_machine *m, const struct fault *at, bool freed)
+{
+	enum { FRESH = 4, FREED = 8 }; /* beside enum fault_flags */
+	bool marker = swap_marker_get(m, &at->leaf, at->slot);
+
+	return sight_of(m, at->vma, at->leaf.ptes[at->slot], at->new,
+			at->flags | (at->new != at->old ? FRESH : 0) | (freed ? FREED : 0) |
+				(marker ? SIGHT_MARKER : 0));
+}
+
+/* Second step: the slot's count goes down, and the policy says how the page is to be mapped. */
+static void swap_decide(cow_machine *m, struct fault *at)
+{
+	struct question question = { COW_DECIDE_SWAP_IN, at->mm, at->page,
+				     &at->leaf.ptes[at->slot] };
+	uint32_t slot = pte_frame(at->leaf.ptes[at->slot]);
+	struct sight sight;
+	bool freed = false;
+
+	if (at->new != at->old)
+		slot_put_and_cache(m, slot);
+	else if (!PLANTED(28))
+		slot_put(m, slot);
+	/* should_try_to_free_swap: a slot of a full swap is worth more than what it saves. */
+	if (swap_full(m) && at->new == at->old)
+		freed = cache_free(m, at->new);
+	/* A look at a side table is counted, so it is done once. */
+	if (!sight_possible(m, frame_at(m, at->new)) || m->state.marker >= COW_MARKER_ADJACENT) {
+		swap_ask(m, at, question, freed);
+		return;
+	}
+	sight = swap_sight(m, at, freed);
+	at->rule = sight_ask(m, question, &sight);
+	if (!at->rule) {
+		struct cow_view view = swap_ask(m, at, question, freed);
+
+		if (!view.drained && view.swap_freed == freed)
+			sight_keep(m, COW_DECIDE_SWAP_IN, sight, view, at->rule);
 	}
 }
 
@@ -204,15 +238,7 @@ enum cow_outcome fault_swap(cow_machine *m, struct fault *at)
 	outcome = at->new == at->old ? COW_OUT_SWAP_IN : COW_OUT_COPY;
 	machine_count(m, COW_COUNT_COPIES, outcome == COW_OUT_COPY);
 	at->wp = swap_install(m, at); /* VM_FAULT_WRITE */
-	if (uffd_blocks(at->leaf.ptes[at->slot], at->flags))
-		return COW_OUT_BLOCKED;
-	if (!at->wp && (at->flags & FAULT_WRITE)) {
-		enum cow_outcome wp = fault_wp(m, at);
-
-		if (wp == COW_OUT_OOM || wp == COW_OUT_COPY)
-			outcome = wp;
-	}
-	return outcome;
+	return uffd_blocks(at->leaf.ptes[at->slot], at->flags) ? COW_OUT_BLOCKED : outcome;
 }
 
 /* ---- readahead ---- */

@@ -63,17 +63,6 @@ void op_tell(cow_machine *m, struct cow_op *op, int result)
 			m->observers[i].after(m->observers[i].ctx, op);
 }
 
-/* page_trans_huge_map_swapcount: that page of the folio that is mapped most. */
-static uint32_t mapped_most(const cow_machine *m, const struct folio *folio)
-{
-	uint32_t most = 0;
-
-	for (uint32_t i = 0; i < folio_frames(folio); i++)
-		if (frame_at(m, folio->head + i)->mapcount > most)
-			most = frame_at(m, folio->head + i)->mapcount;
-	return most + folio->entire;
-}
-
 struct cow_view view_special(const cow_machine *m, uint32_t index, struct cow_view view)
 {
 	const struct frame *frame = frame_at(m, index);
@@ -84,7 +73,7 @@ struct cow_view view_special(const cow_machine *m, uint32_t index, struct cow_vi
 		view.refcount = saturate(folio->refcount, 8191);
 		view.mapcount = saturate(folio->mapcount, 4095);
 		view.mapped_most = m->policy->flags & COW_POLICY_COUNTS_PAGES
-					   ? saturate(mapped_most(m, folio), 3)
+					   ? saturate(folio_mapped_most(m, folio), 3)
 					   : 0;
 		view.maybe_pinned = folio->pincount > 0;
 		view.order = folio->order;

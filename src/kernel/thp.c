@@ -285,7 +285,7 @@ static enum cow_outcome huge_reuse(cow_machine *m, struct fault *fault)
 static bool huge_copy_prepare(cow_machine *m, struct fault *fault)
 {
 	/* until v5.7: __transparent_hugepage_enabled */
-	fault->new = vma_at(m, fault->vma)->flags &VMA_HUGEPAGE ? huge_alloc(m, fault) : 0;
+	fault->new = vma_at(m, fault->vma)->flags & VMA_HUGEPAGE ? huge_alloc(m, fault) : 0;
 	if (!fault->new)
 		return false;
 	if (fault->old && !PLANTED(35))

@@ -76,22 +76,25 @@ static void uffd_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 	machine_count(m, COW_COUNT_TLB_FLUSHES, changed);
 }
 
-/* What is registered, or resolved, must be private anonymous memory without a hole, as it was up to
- * v5.18; the markers that v5.19 put where a page of a file is missing are not modelled. */
+/* What is registered, or resolved, must be private anonymous memory, as it was up to v5.18; the markers
+ * that v5.19 put where a page of a file is missing are not modelled.  Holes are passed over (v6.3+), but
+ * something must be there. */
 static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
 {
-	for (uint64_t page = first; page < end;) {
-		uint32_t vma = vma_covering(m, mm, page);
-		const struct vma *in = vma ? vma_at(m, vma) : NULL;
+	uint32_t vma = vma_find(m, mm, first);
 
-		if (!in || (!on && !(in->flags & VMA_UFFD_WP)))
-			return machine_fail(m, -ENOENT, "nothing is %s at 0x%llx",
-					    on ? "mapped" : "registered",
-					    (unsigned long long)(page << m->state.page_shift));
+	if (!vma || vma_at(m, vma)->start >= end)
+		return machine_fail(m, on ? -EINVAL : -ENOENT, "nothing is mapped at 0x%llx",
+				    (unsigned long long)(first << m->state.page_shift));
+	for (; vma && vma_at(m, vma)->start < end; vma = vma_at(m, vma)->next) {
+		const struct vma *in = vma_at(m, vma);
+
+		if (!on && !(in->flags & VMA_UFFD_WP))
+			return machine_fail(m, -ENOENT, "nothing is registered at 0x%llx",
+					    (unsigned long long)(in->start << m->state.page_shift));
 		if (in->object || (in->flags & (VMA_SHARED | VMA_HUGETLB)))
 			return machine_fail(m, -EINVAL, "the memory at 0x%llx cannot be registered",
-					    (unsigned long long)(page << m->state.page_shift));
-		page = in->end;
+					    (unsigned long long)(in->start << m->state.page_shift));
 	}
 	return 0;
 }
@@ -99,10 +102,15 @@ static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
 /* userfaultfd_register, then mwriteprotect_range. */
 static void uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
 {
-	for (uint64_t page = first; page < end;) {
-		uint32_t vma = vma_covering(m, mm, page);
+	uint32_t vma;
+
+	for (uint64_t page = first; page < end && (vma = vma_find(m, mm, page));) {
 		uint64_t high;
 
+		if (vma_at(m, vma)->start >= end)
+			break;
+		if (vma_at(m, vma)->start > page)
+			page = vma_at(m, vma)->start;
 		if (!(vma_at(m, vma)->flags & VMA_UFFD_WP)) {
 			vma = vma_cut(m, vma, page, end);
 			vma_at(m, vma)->flags |= VMA_UFFD_WP;

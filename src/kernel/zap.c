@@ -5,28 +5,36 @@
 #include "kernel/kernel.h"
 #include "machine/plant.h"
 
+/* The markers of what is about to be zapped, where they live beside the table. */
+static void zap_markers(cow_machine *m, const struct leaf *leaf, uint32_t slot, uint32_t end)
+{
+	for (; slot < end; slot++)
+		if (leaf->ptes[slot] && side_marker_look(m, leaf, slot))
+			side_marker_put(m, leaf, slot, false);
+}
+
 /* zap_pte_range: the hot loop of exit and munmap. */
 static uint32_t zap_leaf(cow_machine *m, uint32_t mm, const struct leaf *leaf, uint32_t slot,
 			 uint32_t slots)
 {
-	bool side = m->state.marker >= COW_MARKER_ADJACENT;
+	uint64_t *pte = &leaf->ptes[slot], *end = pte + slots;
 	uint32_t gone = 0;
 
-	for (uint32_t end = slot + slots; slot < end; slot++) {
-		uint64_t pte = leaf->ptes[slot];
+	if (m->state.marker >= COW_MARKER_ADJACENT)
+		zap_markers(m, leaf, slot, slot + slots);
+	for (; pte < end; pte++) {
+		uint64_t old = *pte;
 
-		if (!pte)
+		if (!old)
 			continue;
-		if (side && side_marker_look(m, leaf, slot))
-			side_marker_put(m, leaf, slot, false);
-		leaf->ptes[slot] = 0;
+		*pte = 0;
 		gone++;
-		if (PLANTED(11) && !(pte & (PTE_SPECIAL | PTE_SWAP)))
-			frame_at(m, pte_frame(pte))->refcount++;
-		if (!(pte & (PTE_SPECIAL | PTE_SWAP)))
-			frame_unmap(m, pte_frame(pte), mm);
-		else if (pte & PTE_SWAP)
-			slot_put_and_cache(m, pte_frame(pte));
+		if (PLANTED(11) && !(old & (PTE_SPECIAL | PTE_SWAP)))
+			frame_at(m, pte_frame(old))->refcount++;
+		if (!(old & (PTE_SPECIAL | PTE_SWAP)))
+			frame_unmap(m, pte_frame(old), mm);
+		else if (old & PTE_SWAP)
+			slot_put_and_cache(m, pte_frame(old));
 	}
 	table_info(m, leaf->table)->used -= gone;
 	return gone;

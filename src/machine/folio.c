@@ -11,16 +11,6 @@
 #include "machine/folio.h"
 #include "machine/plant.h"
 
-/* The frames from `first` on that lie behind each other in memory, at most as many as to `end`. */
-static struct frame *frames_chunk(const cow_machine *m, uint32_t first, uint32_t end,
-				  uint32_t *count)
-{
-	uint32_t left = (1u << FRAME_SHIFT) - (first & ((1u << FRAME_SHIFT) - 1));
-
-	*count = left < end - first ? left : end - first;
-	return frame_at(m, first);
-}
-
 static void run_give(cow_machine *m, uint32_t order, uint32_t head)
 {
 	frame_at(m, head)->refcount = m->state.blocks[order];
@@ -330,6 +320,21 @@ void folio_map_pmd(cow_machine *m, uint32_t index, uint32_t mm)
 	folio->refcount++;
 	folio->entire++;
 	folio_add(folio, mm, 1);
+}
+
+uint32_t folio_mapped_most(const cow_machine *m, const struct folio *folio)
+{
+	uint32_t end = folio->head + folio_frames(folio), count, most = 0;
+
+	if (folio->mapcount == folio->entire)
+		return folio->entire; /* PTEs map nothing of it */
+	for (uint32_t first = folio->head; first < end; first += count) {
+		const struct frame *frames = frames_chunk(m, first, end, &count);
+
+		for (uint32_t i = 0; i < count; i++)
+			most = frames[i].mapcount > most ? frames[i].mapcount : most;
+	}
+	return most + folio->entire;
 }
 
 /* Nothing maps it any more: it lives on for its references alone. */

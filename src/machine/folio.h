@@ -37,6 +37,16 @@ static inline uint32_t folio_frames(const struct folio *folio)
 	return 1u << folio->order;
 }
 
+/* The frames from `first` on that lie behind each other in memory, at most as many as to `end`. */
+static inline struct frame *frames_chunk(const cow_machine *m, uint32_t first, uint32_t end,
+					 uint32_t *count)
+{
+	uint32_t left = (1u << FRAME_SHIFT) - (first & ((1u << FRAME_SHIFT) - 1));
+
+	*count = left < end - first ? left : end - first;
+	return frame_at(m, first);
+}
+
 /* Makes room for `small` frames and `large` folios of an order, as far as the machine has them.
  * Returns 0 or -ENOMEM. */
 int folio_reserve(cow_machine *m, uint64_t small, uint32_t order, uint64_t large);
@@ -64,6 +74,9 @@ void folio_map_new(cow_machine *m, uint32_t folio, uint32_t mm);
 /* A PMD of the mm maps it, or does no more; unmapping drops the reference too. */
 void folio_map_pmd(cow_machine *m, uint32_t folio, uint32_t mm);
 void folio_unmap_pmd(cow_machine *m, uint32_t folio, uint32_t mm);
+
+/* page_trans_huge_map_swapcount: how often that page of it is mapped that is mapped most. */
+uint32_t folio_mapped_most(const cow_machine *m, const struct folio *folio);
 
 /* Drops references, and frees the folio with the last one.  The hugetlb pool gets its page back. */
 void folio_put(cow_machine *m, uint32_t folio, uint32_t references);

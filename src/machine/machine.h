@@ -61,10 +61,10 @@ struct memo {
 	const struct cow_rule *rule; /* the answer to it; NULL: none yet */
 };
 
-/* The same for write faults, by what the view would be made of. */
+/* The same, by what the view would be made of. */
 struct sight {
 	uint64_t counts;             /* refcount and mapcount */
-	uint64_t flags;              /* of frame, PTE, marker, VMA, mm and fault */
+	uint64_t flags;              /* of frame, entry, VMA, mm and request, marker, swap count */
 	struct cow_view view;        /* what they come to */
 	const struct cow_rule *rule; /* NULL: none yet */
 };
@@ -81,7 +81,8 @@ struct cow_machine {
 	const struct cow_policy *policy;
 	bool fork_keeps_promise; /* fork copies early only where a pin or a write reference was taken */
 	struct memo memo[COW_DECISION_COUNT]; /* policies are pure, so the last answer is kept */
-	struct sight sight;
+	struct sight sight; /* of write faults */
+	struct sight sights[COW_DECISION_COUNT]; /* of what else is asked by sight */
 	struct cow_observer observers[MACHINE_OBSERVERS];
 	uint32_t observer_count;
 	uint32_t decision_observers; /* those of them that want decisions, and */

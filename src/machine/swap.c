@@ -22,23 +22,10 @@ static uint32_t slot_frame(const cow_machine *m, uint32_t slot)
 		       : 0;
 }
 
-/* __try_to_reclaim_swap: the first slot that only the swap cache has becomes free. */
-static void slot_reclaim(cow_machine *m)
-{
-	for (uint32_t slot = 1; slot < m->pools[POOL_SLOT].used; slot++) {
-		uint32_t frame = slot_frame(m, slot);
-
-		if (frame && cache_free(m, frame))
-			return;
-	}
-}
-
 uint32_t slot_alloc(cow_machine *m)
 {
 	struct pool *pool = &m->pools[POOL_SLOT];
 
-	if (!slots_left(m))
-		slot_reclaim(m);
 	return slots_left(m) && pool_spare(pool) ? pool_take(pool) : 0;
 }
 

@@ -86,6 +86,14 @@ static inline bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct le
 	return true;
 }
 
+/* leaf_next for an mm, where the leaf table may well be the last one. */
+static inline bool leaf_from(cow_machine *m, uint32_t mm, uint64_t *page, uint64_t end,
+			     struct leaf *leaf)
+{
+	return (*page < end && leaf_of(m, mm, *page, leaf)) ||
+	       leaf_next(m, mm_at(m, mm)->root, page, end, leaf);
+}
+
 /* Tables that leaf_make and marker_set may have to make for pages first to end-1. */
 uint64_t tables_missing(const cow_machine *m, uint32_t root, uint64_t first, uint64_t end);
 /* Reserves them, and `more`.  Returns 0 or -ENOMEM. */

@@ -62,8 +62,10 @@ const struct cow_rule *exclusive_fork(struct cow_view v)
 	     "exclusive");
 	RULE(share, SHARE, 0, "share",
 	     "v5.19+: page_try_dup_anon_rmap shares the page and clears the marker");
+	/* copy_present_pte takes its reference first, and so counts it: seen on v6.18. */
+	bool maybe_pinned = v.maybe_pinned || (!v.order && v.refcount + 1 >= 1024);
 
-	return v.exclusive && v.mm_has_pinned && v.maybe_pinned ? &pinned : &share;
+	return v.exclusive && v.mm_has_pinned && maybe_pinned ? &pinned : &share;
 }
 
 /* What both forms of gup_must_unshare agree on; NULL: the page is not anonymous. */
@@ -116,10 +118,8 @@ const struct cow_rule *exclusive_gup(struct cow_view v)
 	return v.req_longterm && v.vma_cow && !PLANTED(25) ? &unshare : gup_take(v);
 }
 
-const struct cow_rule *exclusive_force(struct cow_view v)
+const struct cow_rule *exclusive_6_14_force(struct cow_view v)
 {
-	RULE(hugetlb, REFUSE, 0, "force-hugetlb",
-	     "v6.1+: check_vma_flags: hugetlb does not support FOLL_FORCE writes");
 	RULE(vm_write, BREAK, 0, "force-vm-write",
 	     "v6.0+: can_follow_write_pte: a plain write fault can make the PTE writable");
 	RULE(not_exclusive, BREAK, 0, "force-not-exclusive",
@@ -132,11 +132,18 @@ const struct cow_rule *exclusive_force(struct cow_view v)
 
 	if (v.vma_write)
 		return &vm_write;
-	if (v.hugetlb)
-		return &hugetlb;
 	if (!v.anon || !v.exclusive)
 		return &not_exclusive;
 	return v.soft_dirty || v.uffd_wp ? &tracked : &exclusive;
+}
+
+/* v6.18 was seen to write hugetlb pages like any other; v6.14 is believed to have begun. */
+const struct cow_rule *exclusive_force(struct cow_view v)
+{
+	RULE(hugetlb, REFUSE, 0, "force-hugetlb",
+	     "v6.1 to v6.13: check_vma_flags: hugetlb does not support FOLL_FORCE writes");
+
+	return v.hugetlb && !v.vma_write ? &hugetlb : exclusive_6_14_force(v);
 }
 
 const struct cow_rule *exclusive_protect(struct cow_view v)
@@ -246,7 +253,7 @@ const struct cow_policy policy_exclusive_6_2 = {
 		[COW_DECIDE_FORK] = exclusive_fork,                     \
 		[COW_DECIDE_FORK_PMD] = exclusive_fork_pmd,             \
 		[COW_DECIDE_GUP] = exclusive_gup,                       \
-		[COW_DECIDE_FORCE] = exclusive_force,                   \
+		[COW_DECIDE_FORCE] = exclusive_6_14_force,              \
 		[COW_DECIDE_PROTECT] = exclusive_protect,               \
 		[COW_DECIDE_UFFD] = exclusive_protect,                  \
 		[COW_DECIDE_CLEAN] = clean_unpinned,                    \

@@ -70,7 +70,8 @@ cow_decide_fn page_count_5_12_fork;  /* v5.12 to v5.18: and copy_hugetlb_page_ra
 /* exclusive.c */
 cow_decide_fn exclusive_fork;    /* v5.19+: page_try_dup_anon_rmap */
 cow_decide_fn exclusive_gup;     /* v6.2+: gup_must_unshare */
-cow_decide_fn exclusive_force;   /* v6.0+: can_follow_write_pte */
+cow_decide_fn exclusive_force;   /* v6.0 to v6.13: can_follow_write_pte */
+cow_decide_fn exclusive_6_14_force; /* v6.14+: hugetlb too */
 cow_decide_fn exclusive_protect; /* v6.2+: can_change_pte_writable */
 
 /* thp.c */

@@ -144,7 +144,7 @@ static const struct call {
 	{ "file_create", call_file_create, 0, 0 },
 	{ "file_write", call_file_write, MM | FILED, 0 },
 	{ "file_truncate", call_file_truncate, FILED, 0 },
-	{ "uffd_wp", call_uffd_wp, MM | ADDR | PAGES, -ENOENT },
+	{ "uffd_wp", call_uffd_wp, MM | ADDR | PAGES, -EINVAL },
 	{ "uffd_move", call_uffd_move, MM | ADDR | PAGES, -ENOENT },
 	{ "clear_refs", call_clear_refs, MM, 0 },
 	{ "swap_out", call_swap_out, MM | ADDR | PAGES, 0 },
@@ -669,7 +669,7 @@ START_TEST(more_values_that_are_none)
 		{ 32, 8, COW_MAP_HUGETLB | 128, -EINVAL },
 		{ 32, 8, COW_EVENT_FILE, -EINVAL },
 		{ 33, 8, COW_MAP_HUGETLB, -EINVAL },
-		{ 32, 7, COW_MAP_HUGETLB, -EINVAL },
+		{ 32, 7, COW_MAP_HUGETLB, -ENOMEM },
 		{ 32, 8, COW_MAP_HUGETLB, -ENOMEM }, /* there is no pool */
 		{ 32, 8, COW_MAP_HUGETLB | COW_MAP_SHARED, -ENOMEM },
 		{ 0, 8, COW_MAP_THP, -EEXIST },
@@ -716,7 +716,6 @@ START_TEST(more_values_that_are_none)
 	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 6 * PAGE, 1, true), -EINVAL);
 	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 16 * PAGE, 1, true), -EINVAL);
 	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 0, 1, false), -ENOENT); /* not registered */
-	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 3 * PAGE, 2, true), -ENOENT); /* a hole */
 	ck_assert_int_eq(cow_uffd_move(desk.m, p, 0, 2, PAGE, NULL), -EINVAL);
 	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 7, NULL), -EINVAL);
 	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 64 * PAGE, NULL), -EINVAL);

@@ -368,7 +368,7 @@ static void huge_pages(void **state)
 	breaks("exclusive", "process P\nP: mmap a 512 thp order 4\nP: write a 1\nexpect P a[0] huge\n",
 	       4, "huge", "not huge");
 	holds("exclusive", "hugetlb 1\nprocess P\nP: mmap a 512 hugetlb\nP: write a 1 \n"
-			   "expect P a[0] huge\nP: mmap b 4 hugetlb -> einval\n");
+			   "expect P a[0] huge\nP: mmap b 4 hugetlb -> enomem\n");
 	/* The owner has the last page; the child gets SIGBUS when it asks for one. */
 	holds("exclusive", "hugetlb 1\nprocess P\nP: mmap a 512 hugetlb\nP: write a 1\nP: fork C\n"
 			   "P: write a 2\nC: read a -> sigbus\nverdict killed\n");

@@ -76,7 +76,7 @@ static void break_faults_and_asks_again(void **state)
 	c = share(&k);
 	EXPECT(GUP, BREAK, BOTH, RW);
 	EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
-	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .req_cow_broken = 1);
+	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1);
 	assert_int_equal(gup(&k, 0, &result), 0);
 	assert_int_equal(result.outcome, COW_OUT_COPY);
 	assert_int_not_equal(look(&k, k.p, 0).frame, look(&k, c, 0).frame);
@@ -164,8 +164,7 @@ static void fast_goes_the_slow_way(void **state)
 	begin(&k);
 	share(&k);
 	EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
-	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .req_write = 1,
-	       .req_cow_broken = 1);
+	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .req_write = 1);
 	assert_int_equal(gup(&k, COW_GUP_FAST | COW_GUP_WRITE, &result), 0);
 	assert_int_equal(result.outcome, COW_OUT_COPY);
 	mocked_end(&k);

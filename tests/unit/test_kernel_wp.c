@@ -148,8 +148,8 @@ static void test_uffd_errors(void **state)
 
 	(void)state;
 	start(&t, "exclusive", 2);
-	assert_int_equal(cow_uffd_wp(t.m, t.p, A, 3, true), -ENOENT);
-	assert_int_equal(cow_uffd_wp(t.m, t.p, A - PAGE, 2, true), -ENOENT);
+	assert_int_equal(cow_uffd_wp(t.m, t.p, A - 2 * PAGE, 2, true), -EINVAL); /* a hole, all of it */
+	assert_int_equal(cow_uffd_wp(t.m, t.p, A - 2 * PAGE, 2, false), -ENOENT);
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A, 1, false), -ENOENT); /* not registered */
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A + 1, 1, true), -EINVAL);
 	assert_int_equal(cow_mmap(t.m, t.p, A + 2 * PAGE, 1, COW_PROT_RW, COW_MAP_SHARED), 0);
