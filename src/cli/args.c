@@ -20,6 +20,14 @@ static const struct {
 	{ "--geometry", CLI_GEOMETRY, "NAME" },
 	{ "--no-audit", CLI_NO_AUDIT, NULL },
 	{ "--check", CLI_CHECK, NULL },
+	{ "--print", CLI_PRINT, "CASE" },
+	{ "--compare", CLI_COMPARE, NULL },
+	{ "--facts", CLI_FACTS, NULL },
+	{ "--seed", CLI_SEED, "S" },
+	{ "--count", CLI_COUNT, "N" },
+	{ "--seconds", CLI_SECONDS, "T" },
+	{ "--profile", CLI_PROFILE, "LIST" },
+	{ "--shrink-to", CLI_SHRINK_TO, "DIR" },
 	{ "--help", 0, NULL },
 };
 
@@ -106,6 +114,30 @@ static enum cli_exit set_option(unsigned bit, const char *value, struct cli_argu
 	case CLI_CHECK:
 		out->check = true;
 		break;
+	case CLI_COMPARE:
+		out->compare = true;
+		break;
+	case CLI_FACTS:
+		out->facts = true;
+		break;
+	case CLI_PRINT:
+		out->print = value;
+		break;
+	case CLI_SEED:
+		out->seed = value;
+		break;
+	case CLI_COUNT:
+		out->count = value;
+		break;
+	case CLI_SECONDS:
+		out->seconds = value;
+		break;
+	case CLI_PROFILE:
+		out->profile = value;
+		break;
+	case CLI_SHRINK_TO:
+		out->shrink_to = value;
+		break;
 	default:
 		out->help = true;
 	}
@@ -178,6 +210,10 @@ enum cli_exit cli_parse(const struct cli_verb *verb, int argc, char **argv,
 	if (out->operand_count < verb->least) {
 		cli_error("%s: %s is missing (see cowlab %s --help)", verb->name, verb->operand,
 			  verb->name);
+		return CLI_USAGE;
+	}
+	if (!verb->most && out->operand_count) {
+		cli_error("%s takes no operand, and '%s' is one", verb->name, out->operands[0]);
 		return CLI_USAGE;
 	}
 	if (verb->most >= 0 && out->operand_count > verb->most) {

@@ -30,13 +30,23 @@ enum {
 	CLI_GEOMETRY = 8,
 	CLI_NO_AUDIT = 16,
 	CLI_CHECK = 32,
+	CLI_PRINT = 64,
+	CLI_COMPARE = 128,
+	CLI_FACTS = 256,
+	CLI_SEED = 1 << 16,
+	CLI_COUNT = 1 << 17,
+	CLI_SECONDS = 1 << 18,
+	CLI_PROFILE = 1 << 19,
+	CLI_SHRINK_TO = 1 << 20,
 };
 
 struct cli_arguments {
 	const char *policy;                  /* LIST; NULL: not given */
 	enum cow_format format;
 	const struct cow_geometry *geometry; /* NULL: the default */
-	bool explain, no_audit, check, help;
+	const char *print;                   /* CASE; NULL: not given */
+	bool explain, no_audit, check, compare, facts, help;
+	const char *seed, *count, *seconds, *profile, *shrink_to; /* of fuzz; NULL: not given */
 	char **operands;                     /* in the place of argv */
 	int operand_count;
 };
@@ -61,6 +71,9 @@ enum cli_exit cli_run(const struct cli_arguments *arguments);
 enum cli_exit cli_matrix(const struct cli_arguments *arguments);
 enum cli_exit cli_print(const struct cli_arguments *arguments);
 enum cli_exit cli_policies(const struct cli_arguments *arguments);
+enum cli_exit cli_selftest(const struct cli_arguments *arguments);
+enum cli_exit cli_fuzz(const struct cli_arguments *arguments);
+enum cli_exit cli_host(const struct cli_arguments *arguments);
 
 /* Runs of every file under every policy. */
 struct cli_batch {

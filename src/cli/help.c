@@ -21,6 +21,11 @@ const char cli_help[] =
 	"  matrix FILE...   the same as a table: policy by scenario, with a sum for each policy\n"
 	"  print FILE       print a scenario in its canonical form\n"
 	"  policies [NAME]  list the policies, or print the decision table of one\n"
+	"  selftest         run Linux's COW selftest, and compare with what was expected\n"
+	"  fuzz             run random scenarios, and shrink those that break a promise\n"
+#ifdef COWLAB_HOST
+	"  host FILE...     run scenarios on the running kernel, or compare it with the simulator\n"
+#endif
 	"  help [VERB]      this text, or that of a verb\n"
 	"\n"
 	"  --help           this text, or after a verb that of the verb\n"
@@ -92,6 +97,68 @@ static const char policies_help[] =
 	"\n"
 	"example: cowlab policies exclusive,gup=mapcount\n";
 
+static const char selftest_help[] =
+	"usage: cowlab selftest [--policy LIST] [--print CASE] [--format text|json|csv] [--check]\n"
+	"\n"
+	"Runs the 778 cases of Linux's COW selftest under each policy: 14 tests of anonymous\n"
+	"memory (A), 4 of collapse (T) and 3 of zero pages and files (B), each on base pages,\n"
+	"swapped pages, THP of every size, hugetlb and so on.  One line a case: pass, or what the\n"
+	"audit found, and needless copies; then sums; then what differs from the table of what\n"
+	"was expected, marked by a ! above.\n"
+	"\n"
+	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one decision of\n"
+	"                   the policy before it; without --policy, every built-in policy\n"
+	"  --print CASE     print a case as a scenario, and run nothing\n"
+	"  --format FORM    text, json or csv (csv: one line a run)\n"
+	"  --check          prove the machine's counts after every event\n"
+	"\n"
+	"exit: 0 all as expected, 10 a case differs, 1 usage, 3 the system would not let it or it\n"
+	"is not modelled yet, 6 a fault of cowlab itself\n"
+	"\n"
+	"example: cowlab selftest --print A3-V5-64K\n";
+
+#ifdef COWLAB_HOST
+static const char host_help[] =
+	"usage: cowlab host FILE... [--compare] [--facts] [--policy NAME]\n"
+	"\n"
+	"Runs each scenario on the running Linux kernel, with a real process for each of its\n"
+	"processes, and prints it with what was observed on every line.  A scenario of which this\n"
+	"kernel, its configuration or the rights forbid an event is skipped, with the reason.\n"
+	"Settings that are changed (swap, huge pages, ksmd) are put back, also if this is killed.\n"
+	"\n"
+	"  --compare        run it in the simulator too, and print the first line that differs\n"
+	"  --facts          also what can be known of the pages after each event\n"
+	"  --policy NAME    compare with this policy, and not with that of the running kernel\n"
+	"\n"
+	"exit: 0 run, or no difference; 10 a difference, or a process died or hung; 1 usage; 2 a\n"
+	"file did not parse; 3 nothing but skipped, or the system would not let it\n"
+	"\n"
+	"example: cowlab host --compare examples/*.cow\n";
+#endif
+
+static const char fuzz_help[] =
+	"usage: cowlab fuzz [--seed S] [--count N | --seconds T] [--profile LIST] [--policy LIST]\n"
+	"                   [--shrink-to DIR] [--format text|json|csv]\n"
+	"\n"
+	"Runs random scenarios in the simulator, and looks for what must not be: a machine whose\n"
+	"counts are wrong, a verdict that a policy promises not to have, homes of the marker that\n"
+	"decide differently, a scenario that is another one once it was printed.  The first\n"
+	"scenario of each sort is shrunk until no event of it can be left out.\n"
+	"\n"
+	"  --seed S         where to begin (1); the same seed gives the same scenarios everywhere\n"
+	"  --count N        scenarios (1000, if there is no --seconds)\n"
+	"  --seconds T      stop after T seconds\n"
+	"  --profile LIST   base, gup, wp, swap, file, ksm, thp, hugetlb, all, comma-separated:\n"
+	"                   what they are about; without --profile, each in turn\n"
+	"  --policy LIST    names and globs, comma-separated; without --policy, every built-in one\n"
+	"  --shrink-to DIR  save the shrunk scenarios there, and do not print them\n"
+	"  --format FORM    text, json or csv (csv: one line a profile)\n"
+	"\n"
+	"exit: 0 nothing differs, 10 something does, 5 the time is over and nothing did, 1 usage,\n"
+	"3 the system would not let it, 6 a fault of cowlab itself\n"
+	"\n"
+	"example: cowlab fuzz --seconds 60 --profile gup,swap --shrink-to found\n";
+
 const struct cli_verb cli_verbs[] = {
 	{ "run", cli_run,
 	  CLI_POLICY | CLI_FORMAT | CLI_EXPLAIN | CLI_GEOMETRY | CLI_NO_AUDIT | CLI_CHECK, 1, -1,
@@ -101,5 +168,13 @@ const struct cli_verb cli_verbs[] = {
 	  matrix_help },
 	{ "print", cli_print, 0, 1, 1, "FILE", print_help },
 	{ "policies", cli_policies, CLI_FORMAT, 0, 1, "NAME", policies_help },
+	{ "selftest", cli_selftest, CLI_POLICY | CLI_FORMAT | CLI_PRINT | CLI_CHECK, 0, 0, NULL,
+	  selftest_help },
+	{ "fuzz", cli_fuzz,
+	  CLI_SEED | CLI_COUNT | CLI_SECONDS | CLI_PROFILE | CLI_SHRINK_TO | CLI_POLICY | CLI_FORMAT,
+	  0, 0, NULL, fuzz_help },
+#ifdef COWLAB_HOST
+	{ "host", cli_host, CLI_COMPARE | CLI_FACTS | CLI_POLICY, 1, -1, "FILE", host_help },
+#endif
 	{ NULL, NULL, 0, 0, 0, NULL, NULL },
 };

@@ -12,6 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+/* The memory of a machine is the next one's.  Giving it back to the system in between, thousands of
+ * times, takes a third of the time. */
+static void keep_memory(void)
+{
+#if defined(__GLIBC__)
+	(void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
+#endif
+}
+
 /* The scenario of a case; NULL: it could not be made, which has been said. */
 static cow_scenario *parse_case(const struct selftest_case *one, enum cli_exit *code)
 {
@@ -141,6 +154,7 @@ static enum cli_exit run_and_write(struct selftest *test, const struct cli_argum
 	}
 	cow_run_options_init(&options);
 	options.check_each = arguments->check;
+	keep_memory();
 	code = run_all(test, &options);
 	return cli_worst(code, cli_written(selftest_write(test, arguments->format)));
 }

@@ -296,8 +296,9 @@ static bool outcome_is_told(enum cow_verb verb, enum cow_outcome outcome)
 	case COW_OUT_KILLED:
 		return is_access(verb);
 	case COW_OUT_SIGBUS:
-	case COW_OUT_BLOCKED:
 		return has_access(verb);
+	case COW_OUT_BLOCKED: /* madvise populate_write waits too */
+		return has_access(verb) || verb == COW_EV_MADVISE;
 	default:
 		return false;
 	}

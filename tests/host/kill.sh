@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: kill.sh COWLAB TIMES
+# usage: kill.sh COWLAB [TIMES]
 # Kills `cowlab host` at TIMES moments, with the guardian left alone, and proves that nothing stays:
 # no process, swap, huge page, control group or changed setting.
 set -eu
-cowlab=$1 times=$2
+cowlab=$1 times=${2:-20}
 here=$(dirname "$0")
 [ "$(id -u)" -eq 0 ] || { echo "skipped: not root" && exit 77; }
 
@@ -25,12 +25,13 @@ state() {
 # Zombies are whoever's to reap that they fell to.
 mine() {
 	for pid in $pids; do
-		[ ! -r "/proc/$pid/stat" ] || grep -q ') Z ' "/proc/$pid/stat" || echo "$pid"
+		[ ! -r "/proc/$pid/stat" ] || grep -qs ') Z ' "/proc/$pid/stat" 2>/dev/null || echo "$pid"
 	done
 }
 
-state >"$here/../.kill-before.$$"
-trap 'rm -f "$here/../.kill-before.$$" "$here/../.kill-after.$$"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+state >"$scratch/before"
 i=0
 while [ "$i" -lt "$times" ]; do
 	i=$((i + 1))
@@ -47,8 +48,8 @@ while [ "$i" -lt "$times" ]; do
 		sleep 0.1
 	done
 	[ -z "$(mine)" ] || { echo "processes are left after kill $i: $(mine)" && exit 1; }
-	state >"$here/../.kill-after.$$"
-	if ! diff "$here/../.kill-before.$$" "$here/../.kill-after.$$"; then
+	state >"$scratch/after"
+	if ! diff "$scratch/before" "$scratch/after"; then
 		echo "kill $i left something behind"
 		exit 1
 	fi

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What `cowlab fuzz` prints: each sort of difference with its smallest scenario, then the sums by
+ * profile.  In CSV one line a profile.
+ */
+#include "cli/fuzz.h"
+
+#include <errno.h>
+#include <string.h>
+
+typedef unsigned long long number;
+
+static void print_found(const struct fuzz *fuzz)
+{
+	for (size_t i = 0; i < fuzz->found_count; i++) {
+		const struct fuzz_found *found = &fuzz->found[i];
+
+		printf("%s, seed %llu, %s: %s\n    %s\n    %llu %s; shrunk to %zu events",
+		       cow_profile_name(found->profile), (number)found->seed,
+		       fuzz->referees[found->referee].name, found->first.kind,
+		       found->first.sentence, (number)found->times,
+		       found->times == 1 ? "time" : "times", found->events);
+		if (found->path[0])
+			printf(": %s\n\n", found->path);
+		else
+			printf("\n\n%s\n", found->text ? found->text : "");
+	}
+}
+
+static void print_text(const struct fuzz *fuzz)
+{
+	print_found(fuzz);
+	printf("profile   scenarios     events  differences\n");
+	for (int i = 0; i < COW_PROFILE_COUNT; i++) {
+		const struct fuzz_profile *profile = &fuzz->profiles[i];
+
+		if (profile->wanted)
+			printf("%-8s %10llu %10llu %12llu\n", cow_profile_name((enum cow_profile)i),
+			       (number)profile->scenarios, (number)profile->events,
+			       (number)profile->differences);
+	}
+	printf("\n%llu scenarios, %llu events, %llu comparisons: %llu differ",
+	       (number)fuzz->scenarios, (number)fuzz->events, (number)fuzz->compared,
+	       (number)fuzz->differences);
+	if (fuzz->skipped)
+		printf(", %llu skipped", (number)fuzz->skipped);
+	if (fuzz->unstable)
+		printf(", %llu not deterministic", (number)fuzz->unstable);
+	printf("%s\n", fuzz->out_of_time ? "; out of time" : "");
+}
+
+/* A JSON string with its quotes. */
+static void json(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else if (*text == '\n')
+			printf("\\n");
+		else if ((unsigned char)*text < ' ')
+			printf("\\u%04x", (unsigned)*text);
+		else
+			putchar(*text);
+	}
+	putchar('"');
+}
+
+static void json_found(const struct fuzz *fuzz, const struct fuzz_found *found)
+{
+	printf("{\"profile\": \"%s\", \"seed\": %llu, \"policy\": ",
+	       cow_profile_name(found->profile), (number)found->seed);
+	json(fuzz->referees[found->referee].name);
+	printf(", \"kind\": ");
+	json(found->first.kind);
+	printf(", \"sentence\": ");
+	json(found->first.sentence);
+	printf(", \"times\": %llu, \"events\": %zu, \"file\": ", (number)found->times,
+	       found->events);
+	if (found->path[0])
+		json(found->path);
+	else
+		printf("null");
+	printf(", \"scenario\": ");
+	json(found->text ? found->text : "");
+	printf("}");
+}
+
+static void print_json(const struct fuzz *fuzz)
+{
+	const char *comma = "";
+
+	printf("{\n  \"schema\": \"cowlab-fuzz-1\",\n  \"seed\": %llu,\n  \"scenarios\": %llu,\n"
+	       "  \"events\": %llu,\n  \"comparisons\": %llu,\n  \"differences\": %llu,\n"
+	       "  \"skipped\": %llu,\n  \"unstable\": %llu,\n  \"out_of_time\": %s,\n"
+	       "  \"profiles\": [",
+	       (number)fuzz->seed, (number)fuzz->scenarios, (number)fuzz->events,
+	       (number)fuzz->compared, (number)fuzz->differences, (number)fuzz->skipped,
+	       (number)fuzz->unstable, fuzz->out_of_time ? "true" : "false");
+	for (int i = 0; i < COW_PROFILE_COUNT; i++) {
+		const struct fuzz_profile *profile = &fuzz->profiles[i];
+
+		if (!profile->wanted)
+			continue;
+		printf("%s\n    {\"profile\": \"%s\", \"scenarios\": %llu, \"events\": %llu, "
+		       "\"differences\": %llu}", comma, cow_profile_name((enum cow_profile)i),
+		       (number)profile->scenarios, (number)profile->events,
+		       (number)profile->differences);
+		comma = ",";
+	}
+	printf("\n  ],\n  \"found\": [");
+	for (size_t i = 0; i < fuzz->found_count; i++) {
+		printf("%s\n    ", i ? "," : "");
+		json_found(fuzz, &fuzz->found[i]);
+	}
+	printf("%s]\n}\n", fuzz->found_count ? "\n  " : "");
+}
+
+static void print_csv(const struct fuzz *fuzz)
+{
+	printf("profile,scenarios,events,differences\n");
+	for (int i = 0; i < COW_PROFILE_COUNT; i++)
+		if (fuzz->profiles[i].wanted)
+			printf("%s,%llu,%llu,%llu\n", cow_profile_name((enum cow_profile)i),
+			       (number)fuzz->profiles[i].scenarios,
+			       (number)fuzz->profiles[i].events,
+			       (number)fuzz->profiles[i].differences);
+}
+
+int fuzz_write(const struct fuzz *fuzz, enum cow_format format)
+{
+	errno = 0;
+	if (format == COW_FORMAT_CSV)
+		print_csv(fuzz);
+	else if (format == COW_FORMAT_JSON)
+		print_json(fuzz);
+	else
+		print_text(fuzz);
+	if (!ferror(stdout))
+		return 0;
+	return errno ? -errno : -EIO;
+}

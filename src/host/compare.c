@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The kernel and the simulator, event by event, up to the first line where they differ.  What the
+ * kernel does not show is not compared.
+ */
+#define _GNU_SOURCE
+
+#include "host/facts.h"
+#include "host/simulate.h"
+
+#include <stdio.h>
+
+struct pair {
+	uint64_t kernel, simulator; /* frames */
+};
+
+struct comparison {
+	struct simulation simulation;
+	struct pair *pairs;
+	size_t pair_count, pair_room;
+	bool differs;
+};
+
+static size_t add_word(char *text, size_t size, size_t at, const char *word, uint64_t count)
+{
+	int wrote;
+
+	if (at >= size)
+		return at;
+	if (count > 1)
+		wrote = snprintf(text + at, size - at, "%s%llu %s", at ? ", " : "",
+				 (unsigned long long)count, word);
+	else
+		wrote = snprintf(text + at, size - at, "%s%s", at ? ", " : "", word);
+	return at + (size_t)(wrote > 0 ? wrote : 0);
+}
+
+static const char *outcome_word(enum cow_outcome outcome, int error)
+{
+	const char *name = outcome == COW_OUT_ERRNO ? cow_errno_name(error) :
+			   outcome == COW_OUT_NONE  ? "no error" : cow_outcome_name(outcome);
+
+	return name ? name : "an unknown errno";
+}
+
+/* "3 copy, hit == 0x1", or "segv". */
+static void seen_text(enum cow_outcome outcome, int error, bool failed, uint64_t done,
+		      const uint64_t *counts, const uint64_t *value, char *text, size_t size)
+{
+	size_t at = 0;
+
+	text[0] = 0;
+	for (int i = COW_OUT_NONE + 1; i < COW_OUTCOME_COUNT && !failed && done; i++)
+		if (counts[i])
+			at = add_word(text, size, at, cow_outcome_name((enum cow_outcome)i),
+				      counts[i]);
+	if (!at)
+		at = add_word(text, size, at, outcome_word(outcome, error), 1);
+	if (value && at < size)
+		snprintf(text + at, size - at, " == 0x%llx", (unsigned long long)*value);
+}
+
+static int differ(struct comparison *comparison, struct host_run *run, const char *kernel,
+		  const char *simulator)
+{
+	const cow_scenario *scenario = run->scenario;
+	const char *line = "";
+
+	for (uint32_t i = 0; i < scenario->statement_count; i++)
+		if (scenario->statements[i].line == run->line)
+			line = scenario->text + scenario->statements[i].text;
+	comparison->differs = true;
+	host_say(run->host, "%.100s:%u: %.160s\n    kernel    %.200s\n    simulator %.200s",
+		 cow_scenario_name(scenario), run->line, line, kernel, simulator);
+	return 1;
+}
+
+/* Events that are counted page by page on both sides. */
+static bool by_page(const struct cow_event *event)
+{
+	return event->verb == COW_EV_READ || event->verb == COW_EV_WRITE ||
+	       event->verb == COW_EV_GET || event->verb == COW_EV_PIN ||
+	       event->verb == COW_EV_FORCE_WRITE;
+}
+
+static bool same_outcome(const struct cow_event *event, const struct host_seen *seen,
+			 const struct came_to *came_to)
+{
+	if (seen->failed != came_to->failed)
+		return false;
+	if (seen->vague)
+		return true;
+	if (seen->failed || !by_page(event) || event->pages == 1)
+		return seen->outcome == came_to->outcome && seen->error == came_to->error;
+	return !memcmp(seen->counts, came_to->result.counts, sizeof(seen->counts));
+}
+
+static int compare_event(struct comparison *comparison, struct host_run *run,
+			 const struct cow_event *event, const struct host_seen *seen)
+{
+	struct came_to came_to;
+	char kernel[200], simulator[200];
+	int error = event_apply(&comparison->simulation.engine, event, NULL, &came_to);
+	bool value;
+
+	if (error)
+		return error;
+	value = seen->has_value && came_to.has_value;
+	if (same_outcome(event, seen, &came_to) &&
+	    (!value || seen->value == came_to.result.value))
+		return 0;
+	seen_text(seen->outcome, seen->error, seen->failed, seen->done, seen->counts,
+		  value ? &seen->value : NULL, kernel, sizeof(kernel));
+	seen_text(came_to.outcome, came_to.error, came_to.failed, came_to.result.done,
+		  came_to.result.counts, value ? &came_to.result.value : NULL, simulator,
+		  sizeof(simulator));
+	return differ(comparison, run, kernel, simulator);
+}
+
+static uint64_t fact_of(const struct cow_page *page, enum scenario_fact_kind kind)
+{
+	switch (kind) {
+	case FACT_PRESENT:
+		return page->present;
+	case FACT_SWAPPED:
+		return page->swapped;
+	case FACT_ZERO:
+		return page->zero;
+	case FACT_MAPCOUNT:
+		return page->mapcount;
+	case FACT_EXCLUSIVE:
+		return page->exclusive;
+	case FACT_KSM:
+		return page->ksm;
+	case FACT_HUGE:
+		return page->huge;
+	case FACT_UFFD_WP:
+		return page->uffd_wp;
+	case FACT_ABSENT:
+		return page->mapped && !page->present && !page->swapped;
+	case FACT_UNMAPPED:
+		return !page->mapped;
+	default:
+		return 0;
+	}
+}
+
+static int compare_page(struct comparison *comparison, struct host_run *run, uint32_t slot,
+			uint32_t region, uint64_t page, const struct host_page *seen,
+			const struct cow_page *simulated)
+{
+	static const struct { enum scenario_fact_kind kind; const char *word; } facts[] = {
+		{ FACT_PRESENT, "present" }, { FACT_SWAPPED, "swapped" }, { FACT_ZERO, "zero" },
+		{ FACT_UFFD_WP, "uffd-wp" }, { FACT_KSM, "ksm" }, { FACT_HUGE, "huge" },
+		{ FACT_MAPCOUNT, "mapcount" }, { FACT_EXCLUSIVE, "exclusive" },
+	};
+	char kernel[120], simulator[120];
+
+	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
+		uint64_t is, should = fact_of(simulated, facts[i].kind);
+
+		if (!fact_known(run, slot, region, page, seen, facts[i].kind, &is) || is == should)
+			continue;
+		snprintf(kernel, sizeof(kernel), "%.32s %.32s[%llu]: %s %llu",
+			 run->scenario->processes[slot].text, run->scenario->regions[region].text,
+			 (unsigned long long)page, facts[i].word, (unsigned long long)is);
+		snprintf(simulator, sizeof(simulator), "%s %llu", facts[i].word,
+			 (unsigned long long)should);
+		return differ(comparison, run, kernel, simulator);
+	}
+	return 0;
+}
+
+static int note_pair(struct comparison *comparison, const struct cow_host *host,
+		     const struct host_page *seen, const struct cow_page *simulated)
+{
+	if (!seen->present || seen->zero || !host->kernel.counts || simulated->zero)
+		return 0;
+	if (array_grow(&host->allocator, (void **)&comparison->pairs, &comparison->pair_room,
+		       comparison->pair_count + 1, sizeof(*comparison->pairs)))
+		return -ENOMEM;
+	comparison->pairs[comparison->pair_count++] =
+		(struct pair){ seen->entry, simulated->frame };
+	return 0;
+}
+
+static int by_kernel(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+
+	return (x->kernel > y->kernel) - (x->kernel < y->kernel);
+}
+
+static int by_simulator(const void *a, const void *b)
+{
+	const struct pair *x = a, *y = b;
+
+	return (x->simulator > y->simulator) - (x->simulator < y->simulator);
+}
+
+/* Two places share a frame on the kernel if and only if they do in the simulator. */
+static int compare_frames(struct comparison *comparison, struct host_run *run)
+{
+	struct pair *pairs = comparison->pairs;
+	size_t count = comparison->pair_count;
+
+	if (!count)
+		return 0;
+	qsort(pairs, count, sizeof(*pairs), by_kernel);
+	for (size_t i = 1; i < count; i++)
+		if (pairs[i].kernel == pairs[i - 1].kernel &&
+		    pairs[i].simulator != pairs[i - 1].simulator)
+			return differ(comparison, run, "two places have one frame", "two frames");
+	qsort(pairs, count, sizeof(*pairs), by_simulator);
+	for (size_t i = 1; i < count; i++)
+		if (pairs[i].simulator == pairs[i - 1].simulator &&
+		    pairs[i].kernel != pairs[i - 1].kernel)
+			return differ(comparison, run, "two places have two frames", "one frame");
+	return 0;
+}
+
+static int compare_region(struct comparison *comparison, struct host_run *run, uint32_t slot,
+			  uint32_t region)
+{
+	uint64_t pages = run->scenario->region_info[region].pages;
+	uint64_t addr = host_addr(run, region, 0);
+	struct cow_page simulated;
+	int result = host_look(run->host, run->process[slot].pagemap, addr, pages, run->after);
+
+	look_deeply(run->host, run->process[slot].pagemap, addr, pages, run->after);
+	for (uint64_t i = 0; i < pages && !result; i++) {
+		if (!simulation_look(&comparison->simulation, slot, region, i, &simulated))
+			return 0;
+		result = compare_page(comparison, run, slot, region, i, &run->after[i], &simulated);
+		if (!result)
+			result = note_pair(comparison, run->host, &run->after[i], &simulated);
+	}
+	return result;
+}
+
+static int compare_all(struct comparison *comparison, struct host_run *run)
+{
+	int result = 0;
+
+	comparison->pair_count = 0;
+	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+		for (uint32_t i = 0; i < run->scenario->region_count && !result; i++)
+			if (run->process[slot].pid)
+				result = compare_region(comparison, run, slot, i);
+	return result ? result : compare_frames(comparison, run);
+}
+
+static int compare_expect(struct comparison *comparison, struct host_run *run,
+			  const struct scenario_statement *at)
+{
+	struct cow_page simulated;
+	struct host_page seen;
+
+	if (page_of_place(run, at->event.process, at->event.region, at->event.first, &seen) ||
+	    !simulation_look(&comparison->simulation, at->event.process, at->event.region,
+			     at->event.first, &simulated))
+		return 0;
+	return compare_page(comparison, run, at->event.process, at->event.region, at->event.first,
+			    &seen, &simulated);
+}
+
+static int compare_seen(void *ctx, struct host_run *run, uint32_t index,
+			const struct host_seen *seen)
+{
+	const struct scenario_statement *at = &run->scenario->statements[index];
+	struct comparison *comparison = ctx;
+	int result = 0;
+
+	if (at->kind == STATEMENT_EVENT)
+		result = compare_event(comparison, run, &at->event, seen);
+	else if (at->kind == STATEMENT_EXPECT_PAGE)
+		result = compare_expect(comparison, run, at);
+	else if (at->kind == STATEMENT_EXPECT_SAME && !run->host->facts)
+		return compare_all(comparison, run);
+	return result || !run->host->facts ? result : compare_all(comparison, run);
+}
+
+int cow_host_compare(cow_host *host, const cow_scenario *scenario,
+		     const struct cow_policy *policy, enum cow_host_status *status)
+{
+	struct comparison comparison = { .differs = false };
+	struct host_watcher watcher = { &comparison, compare_seen };
+	int result;
+
+	if (!host || !scenario || !policy || !status || cow_scenario_errors(scenario))
+		return -EINVAL;
+	result = simulation_begin(&comparison.simulation, scenario, policy, &host->allocator);
+	if (!result)
+		result = host_run(host, scenario, &watcher, status);
+	if (!result && comparison.differs && *status == COW_HOST_DONE)
+		*status = COW_HOST_DIFFERS;
+	simulation_end(&comparison.simulation);
+	cow_release_(&host->allocator, comparison.pairs,
+		     comparison.pair_room * sizeof(*comparison.pairs));
+	return result;
+}

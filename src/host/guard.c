@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The guardian: a process of its own session that waits for the coordinator's end of a pipe to
+ * close.  If that was no farewell it ends the workers that are left and undoes what the journal
+ * says.  It ends no process but those, each known by number and time of birth.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void nap(long milliseconds)
+{
+	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
+
+	nanosleep(&time, NULL);
+}
+
+uint64_t process_start(pid_t pid)
+{
+	char path[40], text[512];
+	const char *at;
+	int fd, field = 2;
+	ssize_t got;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[got > 0 ? got : 0] = 0;
+	at = strrchr(text, ')'); /* the name may hold anything */
+	for (; at && *at && field < 22; at++)
+		field += *at == ' ';
+	return at && field == 22 ? strtoull(at, NULL, 10) : 0;
+}
+
+/* A number may be somebody else's by now; a pidfd, checked after it was had, cannot be. */
+static void end_worker(pid_t pid, uint64_t start)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0) {
+		if (errno == ENOSYS && process_start(pid) == start)
+			kill(pid, SIGKILL);
+		return;
+	}
+	if (process_start(pid) == start)
+		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+	close(fd);
+}
+
+static bool end_workers(struct host_journal *journal)
+{
+	bool left = false;
+
+	for (uint32_t i = 0; i < HOST_PROCESSES; i++) {
+		pid_t pid = journal->worker[i].pid;
+		uint64_t start = journal->worker[i].start;
+
+		if (!pid)
+			continue;
+		if (!start || process_start(pid) != start) {
+			journal->worker[i].pid = 0;
+			continue;
+		}
+		end_worker(pid, start);
+		left = true;
+	}
+	return left;
+}
+
+void journal_undo(struct host_journal *journal)
+{
+	for (int i = 0; i < 500 && end_workers(journal); i++)
+		nap(10);
+	settings_restore(journal, 0);
+	if (journal->swap[0]) {
+		swapoff(journal->swap);
+		unlink(journal->swap);
+		journal->swap[0] = 0;
+	}
+	for (int i = 0; i < 100 && journal->cgroup[0]; i++) {
+		if (!rmdir(journal->cgroup) || errno == ENOENT)
+			journal->cgroup[0] = 0;
+		else
+			nap(10);
+	}
+}
+
+static void close_all_but(int a, int b, int c)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	for (int fd = 0; fd < 3 && null >= 0; fd++)
+		if (fd != a && fd != b && fd != c)
+			dup2(null, fd);
+	for (int fd = 3; fd < 4096; fd++)
+		if (fd != a && fd != b && fd != c)
+			close(fd);
+}
+
+static void watch(struct host_guard *guard)
+{
+	sigset_t all;
+	char word;
+	ssize_t got;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	prctl(PR_SET_NAME, "cowlab-guard");
+	close_all_but(guard->pipe, guard->lock, guard->around);
+	do
+		got = read(guard->pipe, &word, 1);
+	while (got < 0 && errno == EINTR);
+	if (got != 1)
+		journal_undo(guard->journal);
+	_exit(0);
+}
+
+/* A name that goes away with its last holder, and so needs no cleaning up. */
+static int take_lock(void)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "\0cowlab-host" };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; bind(fd, (struct sockaddr *)&name, sizeof(name.sun_family) + 12); i++) {
+		if (errno != EADDRINUSE || i == 100) {
+			int error = errno == EADDRINUSE ? -EBUSY : -errno;
+
+			close(fd);
+			return error;
+		}
+		nap(100);
+	}
+	return fd;
+}
+
+static int make_journal(struct host_guard *guard)
+{
+	void *memory = mmap(NULL, sizeof(struct host_journal), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	guard->journal = memory;
+	guard->lock = take_lock();
+	if (guard->lock >= 0)
+		return 0;
+	munmap(memory, sizeof(struct host_journal));
+	return guard->lock;
+}
+
+int guard_start(struct host_guard *guard)
+{
+	int ends[2], error = make_journal(guard);
+	pid_t pid;
+
+	if (error)
+		return error;
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		close(ends[1]);
+		guard->pipe = ends[0];
+		setsid(); /* what is typed at the coordinator's terminal is not for the guardian */
+		watch(guard);
+	}
+	close(ends[0]);
+	guard->pipe = ends[1];
+	guard->guardian = pid;
+	return 0;
+}
+
+void guard_stop(struct host_guard *guard)
+{
+	journal_undo(guard->journal);
+	if (write(guard->pipe, "q", 1) != 1)
+		errno = 0; /* the guardian was killed, and there is nothing left to guard */
+	close(guard->pipe);
+	waitpid(guard->guardian, NULL, 0);
+	close(guard->lock);
+	munmap(guard->journal, sizeof(*guard->journal));
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Scenarios on the running kernel: a coordinator, one real process for each process of the
+ * scenario, and a guardian that puts the system back when the coordinator cannot.
+ *
+ *   board     memory that coordinator and workers share: an order and its answer for each worker
+ *   worker    a process of the scenario; it does what it is ordered, and forks itself
+ *   journal   memory that coordinator and guardian share: what has to be undone
+ *   session   struct cow_host: what is opened once (board, journal, /proc files, what was probed)
+ *   run       one scenario: its processes, references and files
+ *
+ * Nothing is guessed: an outcome comes from page frames before and after, the fault counters of the
+ * thread, and signals.  Linux only.  Read run.c next, then worker.c, outcome.c and guard.c.
+ */
+#ifndef COWLAB_HOST_HOST_H
+#define COWLAB_HOST_HOST_H
+
+#include "event/scenario.h"
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <sys/types.h>
+
+enum {
+	HOST_PROCESSES = 128, /* living and dead, of one scenario */
+	HOST_REFS = 64,       /* references of one scenario */
+	HOST_FILES = 16,
+	HOST_PAGES = 1 << 16, /* pages of one place */
+	HOST_SETTINGS = 24,
+	HOST_PAGE = 4096,     /* bytes */
+	HOST_PMD = 512,       /* pages that a PMD maps */
+};
+
+/* Where the regions of a scenario lie: far from anything that the program itself has. */
+#define HOST_BASE UINT64_C(0x100000000000)
+
+/* ---- board ---- */
+
+enum host_order_kind {
+	ORDER_MMAP, ORDER_MUNMAP, ORDER_MREMAP, ORDER_MPROTECT, ORDER_MADVISE, ORDER_FORK,
+	ORDER_EXIT, ORDER_READ, ORDER_WRITE, ORDER_GET, ORDER_PIN, ORDER_GLANCE, ORDER_FORCE_WRITE,
+	ORDER_POPULATE, ORDER_UFFD_WP, ORDER_UFFD_MOVE, ORDER_CLEAR_REFS, ORDER_FILE_WRITE,
+	ORDER_TRUNCATE, ORDER_DRAIN, ORDER_MLOCK, ORDER_MUNLOCK, ORDER_MINCORE, ORDER_SPLIT,
+	ORDER_QUIET,
+};
+
+/* How a fault is kept from mapping what lies around: see worker.c. */
+enum host_apart { APART_NOT, APART_VMAS, APART_UFFD };
+
+enum host_order_state { ORDER_NONE, ORDER_GIVEN, ORDER_DONE };
+
+/* What a worker is to do, and what came of it; one a worker, padded to a line of its own. */
+struct host_order {
+	_Atomic uint32_t state;  /* enum host_order_state; a futex */
+	enum host_order_kind kind;
+	uint64_t addr, pages, to;
+	uint64_t value;          /* of a write; offset in a file */
+	long prot, flags, advice;
+	int fd;                  /* file, pipe, ring */
+	uint32_t times;          /* references a page */
+	uint32_t slot;           /* of the child */
+	pid_t pid;               /* of the target of force-write */
+	enum host_apart apart;   /* of mmap, mremap */
+	bool drain;              /* the LRU batch, when it is done */
+	long result;             /* 0, a pid, or a negative errno */
+	uint64_t done;           /* pages */
+} __attribute__((aligned(256)));
+
+/* What happened at one page. */
+struct host_touch {
+	uint64_t value;  /* what was read */
+	uint32_t faults; /* of the thread, minor and major */
+	uint32_t major;
+	int signal;      /* SIGSEGV, SIGBUS or 0 */
+};
+
+struct host_board {
+	struct host_order order[HOST_PROCESSES];
+	struct host_touch touch[HOST_PAGES]; /* of the order being done */
+	uint64_t dummy[HOST_PROCESSES];      /* touched to have the stack present */
+};
+
+/* The life of a worker; never returns.  `coordinator`: whose death is the worker's. */
+void worker_serve(struct host_board *board, uint32_t slot, pid_t coordinator)
+	__attribute__((noreturn));
+
+/* ---- guard.c: what has to be undone, and who does it ---- */
+
+struct host_setting {
+	uint32_t set;    /* it was changed */
+	char path[128];
+	char value[64];  /* what it was */
+};
+
+struct host_journal {
+	struct { pid_t pid; uint64_t start; } worker[HOST_PROCESSES]; /* as in /proc/PID/stat */
+	struct host_setting settings[HOST_SETTINGS];
+	uint32_t setting_count;
+	char swap[160];   /* a file that is, or is about to be, swapped to; "": none */
+	char cgroup[160]; /* of the workers; "": none */
+};
+
+struct host_guard {
+	struct host_journal *journal;
+	int pipe; /* the guardian acts when nobody has its other end any more */
+	int lock; /* one session at a time */
+	pid_t guardian;
+	int around; /* debugfs's fault_around_bytes; -1: not to be had */
+};
+
+/* Starts the guardian.  Returns 0 or a negative errno; -EBUSY: another session is open. */
+int guard_start(struct host_guard *guard);
+/* Undoes everything, and dismisses the guardian. */
+void guard_stop(struct host_guard *guard);
+/* Puts settings, swap and control group back; processes are ended before. */
+void journal_undo(struct host_journal *journal);
+uint64_t process_start(pid_t pid);
+
+/* ---- settings.c ---- */
+
+/* Reads the first line of a file.  Returns 0 or a negative errno. */
+int file_get(const char *path, char *text, size_t size);
+int file_put(const char *path, const char *text);
+uint64_t file_number(const char *path, uint64_t otherwise);
+/* Changes a setting of the system, having noted what it was.  0 or a negative errno. */
+int setting_change(struct host_journal *journal, const char *path, const char *value);
+/* fault_around_bytes of a debugfs mounted for a moment, where nobody else sees it; -1: none. */
+int around_open(void);
+/* Puts back what was changed since `mark`. */
+void settings_restore(struct host_journal *journal, uint32_t mark);
+
+/* ---- probe.c: what this kernel shows and has ---- */
+
+struct host_kernel {
+	char release[72];
+	unsigned major, minor;
+	const char *policy;     /* the built-in policy that is this kernel; NULL: none */
+	bool frames;            /* pagemap shows frame numbers */
+	bool counts;            /* /proc/kpagecount, /proc/kpageflags can be read */
+	bool exclusive;         /* bit 34 of kpageflags is the marker: tried */
+	bool ksm_flag;          /* KPF_KSM is not set on ordinary pages: tried */
+	bool soft_dirty;        /* tried */
+	bool io_uring, uffd, uffd_wp, uffd_move;
+	bool scan;              /* PAGEMAP_SCAN tells PMD mappings */
+	bool around;            /* faults can be kept from mapping what lies around */
+	bool ksm, collapse, populate, hugetlb, memcg;
+	bool moves_many;        /* mremap moves several VMAs */
+	bool thp_always;        /* memory is huge unless it asks not to be */
+	unsigned nodes;
+};
+
+struct cow_host;
+int host_probe(struct cow_host *host);
+
+/* ---- look.c ---- */
+
+struct host_page {
+	bool present, swapped, file, uffd_wp, soft_dirty;
+	uint64_t entry;    /* frame, or swap type and offset */
+	/* of kpageflags and kpagecount, by look_deeply */
+	bool zero, anon, exclusive, ksm, large, swapcache, writeback, huge;
+	uint64_t mapcount;
+};
+
+int host_look(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+	 struct host_page *out);
+/* Adds what the frames' flags say. */
+void look_deeply(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+		 struct host_page *out);
+/* Flags of a frame; 0 where they cannot be read. */
+uint64_t frame_flags(const struct cow_host *host, uint64_t frame);
+
+enum {
+	KPF_WRITEBACK_BIT = 8, KPF_ANON_BIT = 12, KPF_SWAPCACHE_BIT = 13, KPF_HEAD_BIT = 15,
+	KPF_TAIL_BIT = 16, KPF_HUGE_BIT = 17, KPF_KSM_BIT = 21, KPF_ZERO_BIT = 24,
+	KPF_MLOCKED_BIT = 33, KPF_EXCLUSIVE_BIT = 34
+};
+
+/* ---- the session ---- */
+
+struct cow_host {
+	struct cow_allocator allocator;
+	bool facts;
+	uint32_t patience; /* milliseconds that an order may take */
+	struct host_guard guard;
+	struct host_board *board;
+	struct host_kernel kernel;
+	int kpageflags, kpagecount;
+	int spare[2], tee[2]; /* pipes: data to and from rings; copies of what lies in a pipe */
+	uint64_t swap_pages;  /* slots of the swap file in use; 0: it is off */
+	unsigned char affinity[128]; /* of the thread, before the session */
+	bool pinned;          /* to one CPU */
+	char reason[1024];    /* of the last run */
+};
+
+/* ---- process.c: workers from the coordinator's side ---- */
+
+struct host_process {
+	pid_t pid;   /* 0: does not live */
+	int pagemap;
+};
+
+enum host_reference_kind { REFERENCE_NONE, REFERENCE_PIPE, REFERENCE_RING, REFERENCE_GUP_TEST,
+			   REFERENCE_GLANCE };
+
+struct host_ring {
+	int fd;
+	unsigned char *queue; size_t queue_size;
+	unsigned char *entries; size_t entries_size;
+	uint32_t offsets[8];
+};
+
+struct host_reference {
+	enum host_reference_kind kind;
+	int pipe[2];
+	struct host_ring ring;
+	bool taken;
+	uint64_t addr, pages;
+	uint32_t times;
+};
+
+/* A region as far as the coordinator must know it. */
+struct host_region {
+	uint64_t page; /* from HOST_BASE */
+	enum host_apart apart;
+	uint32_t file; /* that it maps; COW_NONE: none */
+	uint64_t offset; /* its first page in the file */
+	bool hugetlb;
+};
+
+/* What came of an event. */
+struct host_seen {
+	enum cow_outcome outcome; /* COW_OUT_NONE: none to tell */
+	int error;                /* positive, where outcome is COW_OUT_ERRNO */
+	bool failed;
+	bool vague;               /* what it came to cannot be told from userspace */
+	bool has_value, mixed;    /* mixed: pages differ */
+	uint64_t value;           /* of the last page */
+	uint64_t done;
+	uint64_t counts[COW_OUTCOME_COUNT];
+};
+
+struct host_run {
+	struct cow_host *host;
+	const cow_scenario *scenario;
+	struct host_process process[HOST_PROCESSES];
+	struct host_reference reference[HOST_REFS];
+	int file[HOST_FILES];
+	struct host_region *region;
+	uint64_t *left;               /* of repeats */
+	struct host_page *before, *after; /* HOST_PAGES each */
+	uint64_t *cached;             /* by swap_offset: frame in the swap cache; 0: unknown */
+	uint64_t slots;               /* length of that */
+	uint32_t settings;            /* mark in the journal */
+	uint32_t line;
+	bool dead;                    /* a worker died or hung: `reason` says which */
+	bool skipped;                 /* found out on the way that it cannot be: likewise */
+};
+
+int process_start_first(struct host_run *run, uint32_t slot);
+/* Gives an order and waits.  0, or -EIO with run->dead. */
+int process_order(struct host_run *run, uint32_t slot, const struct host_order *order);
+/* The worker's answer to the last order. */
+const struct host_order *process_answer(const struct host_run *run, uint32_t slot);
+void process_adopt(struct host_run *run, uint32_t slot, pid_t pid);
+void process_reap(struct host_run *run, uint32_t slot);
+void processes_end(struct host_run *run);
+uint64_t host_addr(const struct host_run *run, uint32_t region, uint64_t page);
+/* Of an entry as pagemap shows it: its place in the swap file. */
+uint64_t swap_offset(const struct host_run *run, uint64_t entry);
+uint64_t *cached_frame(struct host_run *run, uint64_t entry);
+void host_say(struct cow_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- plan.c, reference.c, apply.c, reclaim.c, ksm.c, outcome.c ---- */
+
+/* True if the scenario can be run here; else host->reason says why not. */
+bool plan_allows(struct host_run *run);
+/* Settings, swap, hugetlb pool and files that the scenario wants.  Fills host->reason. */
+bool plan_prepare(struct host_run *run);
+
+/* Pipes and rings for every reference of the scenario. */
+int references_prepare(struct host_run *run);
+int reference_peek(struct host_run *run, uint32_t ref, struct host_seen *seen);
+int reference_poke(struct host_run *run, uint32_t ref, uint64_t value);
+void reference_release(struct host_run *run, uint32_t ref);
+void references_close(struct host_run *run);
+/* A pin that is released by the next event can be a transient one. */
+bool is_glance(const struct host_run *run, uint32_t statement);
+
+/* Does an event.  Returns 0, or -EIO with run->dead or run->skipped. */
+int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen);
+int reclaim_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
+/* Swaps to a file with as many slots as the scenario has, and makes the workers' control group. */
+int swap_ready(struct host_run *run);
+void swap_end(struct cow_host *host);
+int ksm_apply(struct host_run *run, struct host_seen *seen);
+
+void outcome_of_access(struct host_run *run, const struct cow_event *event,
+		       const struct host_order *answer, struct host_seen *seen);
+void outcome_of_reference(struct host_run *run, const struct cow_event *event, uint32_t slot,
+			  const struct host_order *answer, struct host_seen *seen);
+void outcome_of_fork(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
+
+/* ---- run.c ---- */
+
+struct host_watcher {
+	void *ctx;
+	/* After each statement.  Returns 0; 1 to end the run; or a negative errno. */
+	int (*seen)(void *ctx, struct host_run *run, uint32_t statement,
+		    const struct host_seen *seen);
+};
+
+int host_run(struct cow_host *host, const cow_scenario *scenario,
+	     const struct host_watcher *watcher, enum cow_host_status *status);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Looking at pages without touching them: /proc/PID/pagemap for the entry, /proc/kpageflags and
+ * /proc/kpagecount for the frame, PAGEMAP_SCAN for who is mapped by a PMD.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+#include "host/system.h"
+
+#include <unistd.h>
+
+enum { ENTRY_SOFT_DIRTY = 55, ENTRY_UFFD_WP = 57, ENTRY_FILE = 61, ENTRY_SWAP = 62,
+       ENTRY_PRESENT = 63 };
+
+static bool bit(uint64_t word, int number)
+{
+	return word >> number & 1;
+}
+
+int host_look(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+	 struct host_page *out)
+{
+	uint64_t entries[256];
+
+	(void)host;
+	for (uint64_t at = 0; at < pages; at += 256) {
+		uint64_t part = pages - at < 256 ? pages - at : 256;
+		size_t size = part * sizeof(*entries);
+
+		if (pread(pagemap, entries, size, (off_t)((addr / HOST_PAGE + at) * 8)) !=
+		    (ssize_t)size)
+			return -EIO;
+		for (uint64_t i = 0; i < part; i++)
+			out[at + i] = (struct host_page){
+				.present = bit(entries[i], ENTRY_PRESENT),
+				.swapped = bit(entries[i], ENTRY_SWAP),
+				.file = bit(entries[i], ENTRY_FILE),
+				.uffd_wp = bit(entries[i], ENTRY_UFFD_WP),
+				.soft_dirty = bit(entries[i], ENTRY_SOFT_DIRTY),
+				.entry = entries[i] & ((UINT64_C(1) << 55) - 1),
+			};
+	}
+	return 0;
+}
+
+static uint64_t frame_word(int fd, uint64_t frame)
+{
+	uint64_t word = 0;
+
+	if (fd < 0 || pread(fd, &word, sizeof(word), (off_t)(frame * 8)) != (ssize_t)sizeof(word))
+		return 0;
+	return word;
+}
+
+uint64_t frame_flags(const struct cow_host *host, uint64_t frame)
+{
+	return frame_word(host->kpageflags, frame);
+}
+
+static void look_at_pmds(int pagemap, uint64_t addr, uint64_t pages, struct host_page *out)
+{
+	struct host_region_found found[64];
+	struct host_scan scan = {
+		.size = sizeof(scan), .start = addr, .end = addr + pages * HOST_PAGE,
+		.vec = (uintptr_t)found, .vec_len = 64, .category_mask = HOST_PAGE_IS_HUGE,
+		.return_mask = HOST_PAGE_IS_HUGE,
+	};
+	int count = ioctl(pagemap, HOST_PAGEMAP_SCAN, &scan);
+
+	for (int i = 0; i < count; i++)
+		for (uint64_t at = found[i].start; at < found[i].end; at += HOST_PAGE)
+			if (at >= addr && at < scan.end)
+				out[(at - addr) / HOST_PAGE].huge = true;
+}
+
+void look_deeply(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+		 struct host_page *out)
+{
+	const uint64_t compound = UINT64_C(1) << KPF_HEAD_BIT | UINT64_C(1) << KPF_TAIL_BIT;
+
+	if (!host->kernel.counts || !host->kernel.frames)
+		return;
+	for (uint64_t i = 0; i < pages; i++) {
+		struct host_page *page = &out[i];
+		uint64_t flags;
+
+		if (!page->present)
+			continue;
+		flags = frame_flags(host, page->entry);
+		page->zero = bit(flags, KPF_ZERO_BIT);
+		page->anon = bit(flags, KPF_ANON_BIT);
+		page->ksm = bit(flags, KPF_KSM_BIT);
+		page->large = (flags & compound) != 0;
+		page->swapcache = bit(flags, KPF_SWAPCACHE_BIT) && page->anon;
+		page->writeback = bit(flags, KPF_WRITEBACK_BIT);
+		page->exclusive = page->anon && bit(flags, KPF_EXCLUSIVE_BIT);
+		page->mapcount = page->zero ? 0 : frame_word(host->kpagecount, page->entry);
+	}
+	if (host->kernel.scan)
+		look_at_pmds(pagemap, addr, pages, out);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Whether a scenario can be run here, and what has to be set up for it.  A scenario of which one
+ * event cannot be is not begun: it is skipped, and the first reason is told with its line.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+#define HUGETLB "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+
+enum { MFD_HUGE = 4 | 21 << 26 }; /* MFD_HUGETLB | MFD_HUGE_2MB */
+
+static const char *thp_refused(const struct cow_event *event)
+{
+	static const char no[] = "transparent huge pages are off here";
+	char text[64], path[128];
+	unsigned order = COW_EVENT_ORDER(event->flags);
+
+	if (file_get(THP "enabled", text, sizeof(text)) || strstr(text, "[never]"))
+		return no;
+	if (!order || order == 9)
+		return NULL;
+	snprintf(path, sizeof(path), THP "hugepages-%ukB/enabled", 4u << order);
+	return access(path, W_OK) ? "this kernel has no huge pages of that order" : NULL;
+}
+
+static const char *mmap_refused(const struct host_run *run, const struct cow_event *event)
+{
+	if (event->flags & COW_EVENT_HUGETLB && !run->host->kernel.hugetlb)
+		return "the hugetlb pool cannot be set";
+	return event->flags & COW_EVENT_THP ? thp_refused(event) : NULL;
+}
+
+static const char *pin_refused(const struct host_run *run, const struct cow_event *event,
+			       uint32_t statement)
+{
+	if (event->flags & COW_GUP_WRITE)
+		return run->host->kernel.io_uring ? NULL : "io_uring is not to be had";
+	if (is_glance(run, statement))
+		return NULL;
+	return "a read-only pin cannot be kept from userspace";
+}
+
+static const char *advice_refused(const struct host_kernel *kernel, enum cow_advice advice)
+{
+	switch (advice) {
+	case COW_ADV_POPULATE_READ:
+	case COW_ADV_POPULATE_WRITE:
+		return kernel->populate ? NULL : "this kernel cannot populate";
+	case COW_ADV_COLLAPSE:
+		return kernel->collapse ? NULL : "this kernel cannot collapse";
+	case COW_ADV_MERGEABLE:
+	case COW_ADV_UNMERGEABLE:
+		return kernel->ksm ? NULL : "ksmd cannot be controlled";
+	default:
+		return NULL;
+	}
+}
+
+static const char *event_refused(const struct host_run *run, const struct cow_event *event,
+				 uint32_t statement)
+{
+	const struct host_kernel *kernel = &run->host->kernel;
+
+	switch (event->verb) {
+	case COW_EV_MMAP:
+		return mmap_refused(run, event);
+	case COW_EV_GET:
+		return event->flags & COW_GUP_WRITE ?
+			"no system call keeps a FOLL_GET reference that writes" : NULL;
+	case COW_EV_PIN:
+		return pin_refused(run, event, statement);
+	case COW_EV_MADVISE:
+		return advice_refused(kernel, (enum cow_advice)event->flags);
+	case COW_EV_UFFD_WP:
+		return kernel->uffd_wp ? NULL : "userfaultfd cannot write-protect here";
+	case COW_EV_UFFD_MOVE:
+		return kernel->uffd_move ? NULL : "userfaultfd cannot move here";
+	case COW_EV_CLEAR_REFS:
+		return kernel->soft_dirty ? NULL : "this kernel has no soft-dirty";
+	case COW_EV_SWAP_OUT_BEGIN:
+		return "writeback cannot be held up";
+	case COW_EV_DROP:
+		return kernel->memcg ? NULL : "no memory control group to reclaim in";
+	case COW_EV_KSM:
+		return kernel->ksm ? NULL : "ksmd cannot be controlled";
+	case COW_EV_MIGRATE:
+		return kernel->nodes > 1 ? NULL : "there is one memory node, so nowhere to move to";
+	case COW_EV_NUMA_HINT:
+		return "no system call makes a NUMA hint";
+	default:
+		return NULL;
+	}
+}
+
+/* The one order of folios that the scenario wants; 0: that of a PMD, if any.  -1: several. */
+static int wanted_order(const struct host_run *run)
+{
+	int order = 0;
+	bool any = false;
+
+	for (uint32_t i = 0; i < run->scenario->statement_count; i++) {
+		const struct cow_event *event = &run->scenario->statements[i].event;
+		int wanted = COW_EVENT_ORDER(event->flags) == 9 ? 0 :
+							     (int)COW_EVENT_ORDER(event->flags);
+
+		if (run->scenario->statements[i].kind != STATEMENT_EVENT ||
+		    event->verb != COW_EV_MMAP || !(event->flags & COW_EVENT_THP))
+			continue;
+		if (any && wanted != order)
+			return -1;
+		any = true;
+		order = wanted;
+	}
+	return order;
+}
+
+static bool refuse(struct host_run *run, uint32_t line, const char *reason)
+{
+	host_say(run->host, "%.100s:%u: %s", cow_scenario_name(run->scenario), line, reason);
+	return false;
+}
+
+static bool header_allows(struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+
+	if (scenario->process_count > HOST_PROCESSES || scenario->ref_count > HOST_REFS ||
+	    scenario->file_count > HOST_FILES)
+		return refuse(run, 1, "too many processes, references or files");
+	if (scenario->given & 1 && scenario->frames < 4096)
+		return refuse(run, 1, "the memory of this machine cannot be made so small");
+	if (scenario->lru_batch)
+		return refuse(run, 1, "the kernel's LRU batch cannot be set");
+	if (scenario->options & 1u << OPTION_STABLE_WRITES)
+		return refuse(run, 1, "the swap device does not want stable pages");
+	return true;
+}
+
+bool plan_allows(struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+	uint64_t pages = 0;
+
+	if (!header_allows(run))
+		return false;
+	for (uint32_t i = 0; i < scenario->region_count; i++)
+		pages += scenario->region_info[i].pages;
+	if (wanted_order(run) < 0)
+		return refuse(run, 1, "huge pages of two sizes cannot be told apart by region");
+	if (pages > HOST_PAGES)
+		return refuse(run, 1, "too many pages");
+	for (uint32_t i = 0; i < scenario->statement_count; i++) {
+		const struct scenario_statement *statement = &scenario->statements[i];
+		const char *reason = statement->kind == STATEMENT_EVENT ?
+					     event_refused(run, &statement->event, i) : NULL;
+
+		if (reason)
+			return refuse(run, statement->line, reason);
+	}
+	return true;
+}
+
+static bool is_said(const struct host_run *run, enum cow_verb verb, enum cow_advice advice)
+{
+	for (uint32_t i = 0; i < run->scenario->statement_count; i++) {
+		const struct scenario_statement *statement = &run->scenario->statements[i];
+
+		if (statement->kind == STATEMENT_EVENT && statement->event.verb == verb &&
+		    (verb != COW_EV_MADVISE || statement->event.flags == (unsigned)advice))
+			return true;
+	}
+	return false;
+}
+
+static int set_folio_order(struct host_run *run)
+{
+	struct host_journal *journal = run->host->guard.journal;
+	unsigned order = (unsigned)wanted_order(run);
+	char path[128];
+	int error = 0;
+
+	if (!order)
+		return 0;
+	for (unsigned other = 1; other <= 9 && !error; other++) {
+		snprintf(path, sizeof(path), THP "hugepages-%ukB/enabled", 4u << other);
+		error = access(path, F_OK) ? 0 :
+			setting_change(journal, path, other == order ? "madvise" : "never");
+	}
+	return error;
+}
+
+/* The pool, so that as many pages are free as the scenario says. */
+static int set_pool(struct host_run *run)
+{
+	uint64_t total = file_number(HUGETLB "nr_hugepages", 0);
+	uint64_t unused = file_number(HUGETLB "free_hugepages", 0);
+	char text[32];
+	int error;
+
+	snprintf(text, sizeof(text), "%llu",
+		 (unsigned long long)(total - unused + run->scenario->hugetlb));
+	error = setting_change(run->host->guard.journal, HUGETLB "nr_hugepages", text);
+	if (!error && file_number(HUGETLB "free_hugepages", 0) != run->scenario->hugetlb)
+		error = -ENOMEM;
+	return error;
+}
+
+static int fill_file(int fd, const struct scenario_file *file)
+{
+	size_t length = file->pages * HOST_PAGE;
+	unsigned char *bytes;
+
+	if (ftruncate(fd, (off_t)length))
+		return -errno;
+	bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (bytes == MAP_FAILED)
+		return -errno;
+	for (uint64_t i = 0; i < file->pages; i++)
+		memcpy(bytes + i * HOST_PAGE, &file->value, sizeof(file->value));
+	munmap(bytes, length);
+	return 0;
+}
+
+static int make_files(struct host_run *run)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < run->scenario->file_count && !error; i++) {
+		const struct scenario_file *file = &run->scenario->files[i];
+
+		run->file[i] = memfd_create("cowlab", file->huge ? MFD_HUGE : 0);
+		error = run->file[i] < 0 ? -errno : fill_file(run->file[i], file);
+	}
+	return error;
+}
+
+static bool cannot(struct host_run *run, const char *what, int error)
+{
+	host_say(run->host, "%.100s: %s: %s", cow_scenario_name(run->scenario), what,
+		 strerror(-error));
+	return false;
+}
+
+/* More pages than a pipe may hold by default. */
+static bool many_references(const struct host_run *run)
+{
+	for (uint32_t i = 0; i < run->scenario->statement_count; i++) {
+		const struct cow_event *event = &run->scenario->statements[i].event;
+
+		if (run->scenario->statements[i].kind == STATEMENT_EVENT &&
+		    event->verb == COW_EV_GET && event->pages * event->times > 256)
+			return true;
+	}
+	return false;
+}
+
+static int set_pipe_size(struct host_run *run)
+{
+	return setting_change(run->host->guard.journal, "/proc/sys/fs/pipe-max-size", "67108864");
+}
+
+bool plan_prepare(struct host_run *run)
+{
+	bool swap = is_said(run, COW_EV_SWAP_OUT, 0) ||
+		    is_said(run, COW_EV_MADVISE, COW_ADV_PAGEOUT);
+	bool pool = run->scenario->hugetlb != 0;
+	int error;
+
+	for (uint32_t i = 0; i < run->scenario->statement_count; i++)
+		pool |= run->scenario->statements[i].kind == STATEMENT_EVENT &&
+			run->scenario->statements[i].event.verb == COW_EV_MMAP &&
+			(run->scenario->statements[i].event.flags & COW_EVENT_HUGETLB);
+	error = set_folio_order(run);
+	if (error)
+		return cannot(run, "the size of huge pages cannot be set", error);
+	error = pool ? set_pool(run) : 0;
+	if (error)
+		return cannot(run, "the hugetlb pool cannot be filled", error);
+	error = many_references(run) ? set_pipe_size(run) : 0;
+	if (error)
+		return cannot(run, "the size of pipes cannot be set", error);
+	error = swap ? swap_ready(run) : 0;
+	if (error)
+		return cannot(run, "no swap file", error);
+	error = references_prepare(run);
+	if (error)
+		return cannot(run, "a pipe or a ring", error);
+	error = make_files(run);
+	return error ? cannot(run, "a file", error) : true;
+}

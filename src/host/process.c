@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Workers from the coordinator's side: starting them, giving orders, waiting with patience, and
+ * noticing that one died or hangs.  Every worker is in the journal while it lives.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WAIT_STEP_MS = 50 };
+
+void host_say(struct cow_host *host, const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	vsnprintf(host->reason, sizeof(host->reason), format, list);
+	va_end(list);
+}
+
+uint64_t host_addr(const struct host_run *run, uint32_t region, uint64_t page)
+{
+	return HOST_BASE + (run->region[region].page + page) * HOST_PAGE;
+}
+
+uint64_t swap_offset(const struct host_run *run, uint64_t entry)
+{
+	uint64_t offset = entry >> 5; /* below it is the number of the swap device */
+
+	return offset < run->slots ? offset : 0; /* slot 0 is the header: nobody's */
+}
+
+uint64_t *cached_frame(struct host_run *run, uint64_t entry)
+{
+	return &run->cached[swap_offset(run, entry)];
+}
+
+void process_adopt(struct host_run *run, uint32_t slot, pid_t pid)
+{
+	struct host_journal *journal = run->host->guard.journal;
+	char path[40];
+
+	journal->worker[slot].start = process_start(pid);
+	journal->worker[slot].pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	run->process[slot].pid = pid;
+	run->process[slot].pagemap = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+void process_reap(struct host_run *run, uint32_t slot)
+{
+	struct host_process *process = &run->process[slot];
+
+	if (!process->pid)
+		return;
+	waitpid(process->pid, NULL, __WALL);
+	run->host->guard.journal->worker[slot].pid = 0;
+	if (process->pagemap >= 0)
+		close(process->pagemap);
+	*process = (struct host_process){ .pagemap = -1 };
+}
+
+void processes_end(struct host_run *run)
+{
+	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+		if (run->process[slot].pid)
+			kill(run->process[slot].pid, SIGKILL); /* a child, not yet waited for */
+	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+		process_reap(run, slot);
+}
+
+static const char *name_of(const struct host_run *run, uint32_t slot)
+{
+	return run->scenario->processes[slot].text;
+}
+
+/* True if the worker has ended, which nobody asked it to. */
+static bool has_died(struct host_run *run, uint32_t slot)
+{
+	struct host_process *process = &run->process[slot];
+	int status;
+
+	if (waitpid(process->pid, &status, __WALL | WNOHANG) != process->pid)
+		return false;
+	run->host->guard.journal->worker[slot].pid = 0;
+	process->pid = 0;
+	if (process->pagemap >= 0)
+		close(process->pagemap);
+	run->dead = true;
+	host_say(run->host, "%.100s:%u: the process of %.40s died: %s %d",
+		 cow_scenario_name(run->scenario), run->line, name_of(run, slot),
+		 WIFSIGNALED(status) ? "signal" : "exit code",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return true;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+static int wait_for(struct host_run *run, uint32_t slot)
+{
+	struct host_order *order = &run->host->board->order[slot];
+	struct timespec step = { 0, WAIT_STEP_MS * 1000000L };
+	uint64_t until = 0;
+
+	for (;;) {
+		uint32_t state = order->state;
+
+		if (state == ORDER_DONE)
+			return 0;
+		syscall(SYS_futex, &order->state, FUTEX_WAIT, state, &step, NULL, 0);
+		if (order->state == ORDER_DONE)
+			return 0;
+		if (has_died(run, slot))
+			return -EIO;
+		if (!until)
+			until = now_ms() + run->host->patience;
+		if (now_ms() < until)
+			continue;
+		run->dead = true;
+		host_say(run->host, "%.100s:%u: cut off: %.40s did not come back within %u ms",
+			 cow_scenario_name(run->scenario), run->line, name_of(run, slot),
+			 run->host->patience);
+		return -EIO;
+	}
+}
+
+int process_order(struct host_run *run, uint32_t slot, const struct host_order *order)
+{
+	struct host_order *at = &run->host->board->order[slot];
+
+	if (!run->process[slot].pid) {
+		run->dead = true;
+		host_say(run->host, "%.100s:%u: the process of %.40s is no more",
+			 cow_scenario_name(run->scenario), run->line, name_of(run, slot));
+		return -EIO;
+	}
+	if (order->kind == ORDER_FORK)
+		run->host->board->order[order->slot] = (struct host_order){ 0 };
+	*at = *order;
+	at->result = 0;
+	at->done = 0;
+	at->state = ORDER_GIVEN;
+	syscall(SYS_futex, &at->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+	if (order->kind == ORDER_EXIT) {
+		process_reap(run, slot);
+		return 0;
+	}
+	if (wait_for(run, slot))
+		return -EIO;
+	if (order->kind == ORDER_FORK && at->result > 0) {
+		process_adopt(run, order->slot, (pid_t)at->result);
+		return wait_for(run, order->slot);
+	}
+	return 0;
+}
+
+const struct host_order *process_answer(const struct host_run *run, uint32_t slot)
+{
+	return &run->host->board->order[slot];
+}
+
+int process_start_first(struct host_run *run, uint32_t slot)
+{
+	pid_t self = getpid(), pid;
+
+	run->host->board->order[slot] = (struct host_order){ 0 };
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		close(run->host->guard.pipe); /* or the guardian would wait for the workers too */
+		if (run->host->guard.journal->cgroup[0]) {
+			char path[200];
+
+			snprintf(path, sizeof(path), "%s/cgroup.procs",
+				 run->host->guard.journal->cgroup);
+			if (file_put(path, "0"))
+				_exit(4);
+		}
+		worker_serve(run->host->board, slot, self);
+	}
+	process_adopt(run, slot, pid);
+	return 0;
+}

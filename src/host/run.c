@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A scenario on the running kernel: sets it up, does one statement after the other, tells a watcher
+ * what was seen, and leaves nothing behind.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+
+#include <unistd.h>
+
+static void *make(const struct cow_host *host, size_t count, size_t size)
+{
+	return cow_zalloc_(&host->allocator, (count ? count : 1) * size);
+}
+
+static void unmake(const struct cow_host *host, void *memory, size_t count, size_t size)
+{
+	cow_release_(&host->allocator, memory, (count ? count : 1) * size);
+}
+
+static uint64_t total_pages(const cow_scenario *scenario)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < scenario->region_count; i++)
+		pages += scenario->region_info[i].pages;
+	return pages;
+}
+
+static int set_up(struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+	const struct cow_host *host = run->host;
+	uint64_t pages = total_pages(scenario);
+	uint64_t *layout = make(host, scenario->region_count, sizeof(*layout));
+
+	run->region = make(host, scenario->region_count, sizeof(*run->region));
+	run->slots = scenario->swap + 2;
+	run->cached = make(host, run->slots, sizeof(*run->cached));
+	run->before = make(host, pages, sizeof(*run->before));
+	run->after = make(host, pages, sizeof(*run->after));
+	run->left = make(host, scenario->statement_count, sizeof(*run->left));
+	if (!layout || !run->region || !run->cached || !run->before ||
+	    !run->after || !run->left) {
+		unmake(host, layout, scenario->region_count, sizeof(*layout));
+		return -ENOMEM;
+	}
+	scenario_lay_out(scenario, HOST_PMD, layout);
+	for (uint32_t i = 0; i < scenario->region_count; i++)
+		run->region[i] = (struct host_region){ .page = layout[i], .file = COW_NONE };
+	unmake(host, layout, scenario->region_count, sizeof(*layout));
+	return 0;
+}
+
+static void tear_down(struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+	const struct cow_host *host = run->host;
+	uint64_t pages = total_pages(scenario);
+
+	processes_end(run);
+	references_close(run);
+	for (uint32_t i = 0; i < HOST_FILES; i++)
+		if (run->file[i] >= 0)
+			close(run->file[i]);
+	settings_restore(host->guard.journal, run->settings);
+	unmake(host, run->region, scenario->region_count, sizeof(*run->region));
+	unmake(host, run->cached, run->slots, sizeof(*run->cached));
+	unmake(host, run->before, pages, sizeof(*run->before));
+	unmake(host, run->after, pages, sizeof(*run->after));
+	unmake(host, run->left, scenario->statement_count, sizeof(*run->left));
+}
+
+static int start_workers(struct host_run *run)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < run->scenario->started && !error; i++)
+		error = process_start_first(run, i);
+	return error;
+}
+
+static int do_statement(struct host_run *run, uint32_t index, const struct host_watcher *watcher)
+{
+	const struct scenario_statement *statement = &run->scenario->statements[index];
+	struct host_seen seen = { 0 };
+	int error = 0;
+
+	if (statement->kind == STATEMENT_EVENT)
+		error = host_apply(run, index, &seen);
+	return error ? error : watcher->seen(watcher->ctx, run, index, &seen);
+}
+
+static int do_statements(struct host_run *run, const struct host_watcher *watcher)
+{
+	const cow_scenario *scenario = run->scenario;
+	int result = 0;
+
+	for (uint32_t i = 0; i < scenario->statement_count && !result; i++) {
+		const struct scenario_statement *statement = &scenario->statements[i];
+		bool event = statement->kind == STATEMENT_EVENT;
+
+		run->line = statement->line;
+		if (event && statement->event.verb == COW_EV_REPEAT) {
+			run->left[i] = statement->event.value;
+			if (!run->left[i])
+				i = statement->partner;
+		} else if (event && statement->event.verb == COW_EV_END) {
+			if (--run->left[statement->partner])
+				i = statement->partner;
+		} else {
+			result = do_statement(run, i, watcher);
+		}
+	}
+	return result;
+}
+
+int host_run(struct cow_host *host, const cow_scenario *scenario,
+	     const struct host_watcher *watcher, enum cow_host_status *status)
+{
+	struct host_run run = { .host = host, .scenario = scenario,
+				.settings = host->guard.journal->setting_count };
+	int result;
+
+	for (uint32_t i = 0; i < HOST_FILES; i++)
+		run.file[i] = -1;
+	host->reason[0] = 0;
+	*status = COW_HOST_SKIPPED;
+	if (!plan_allows(&run))
+		return 0;
+	result = set_up(&run);
+	if (!result && plan_prepare(&run)) {
+		*status = COW_HOST_DONE;
+		result = start_workers(&run);
+		if (!result)
+			result = do_statements(&run, watcher);
+	}
+	if (run.skipped || run.dead) {
+		*status = run.skipped ? COW_HOST_SKIPPED : COW_HOST_LOST;
+		result = 0;
+	}
+	tear_down(&run);
+	return result < 0 ? result : 0;
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A session on the running kernel: the guardian first, then what is shared with workers, then one
+ * CPU for all of them, so that one LRU batch and one order of events is all there is.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PATIENCE_MS = 5000 };
+
+void cow_host_options_init(struct cow_host_options *options)
+{
+	*options = (struct cow_host_options){ .size = sizeof(*options) };
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+/* The last CPU that this thread may use. */
+static void choose_cpu(struct cow_host *host)
+{
+	cpu_set_t all, one;
+	int last = -1;
+
+	_Static_assert(sizeof(all) <= sizeof(host->affinity), "room for a set of CPUs");
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return;
+	memcpy(host->affinity, &all, sizeof(all));
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &all))
+			last = cpu;
+	if (last < 0)
+		return;
+	CPU_ZERO(&one);
+	CPU_SET(last, &one);
+	host->pinned = !sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void release_cpu(struct cow_host *host)
+{
+	cpu_set_t all;
+
+	memcpy(&all, host->affinity, sizeof(all));
+	if (host->pinned)
+		sched_setaffinity(0, sizeof(all), &all);
+}
+
+static int make_board(struct cow_host *host)
+{
+	void *memory = mmap(NULL, sizeof(*host->board), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	host->board = memory;
+	return 0;
+}
+
+static int make_pipes(struct cow_host *host)
+{
+	if (pipe2(host->spare, O_CLOEXEC | O_NONBLOCK))
+		return -errno;
+	return pipe2(host->tee, O_CLOEXEC | O_NONBLOCK) ? -errno : 0;
+}
+
+/* A fault maps one page, as in the language. */
+static void keep_faults_apart(struct cow_host *host)
+{
+	char path[40];
+
+	if (host->guard.around < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", host->guard.around);
+	host->kernel.around = !setting_change(host->guard.journal, path, "4096");
+}
+
+int cow_host_open(const struct cow_host_options *options, cow_host **out)
+{
+	struct cow_host_options defaults;
+	struct cow_host *host;
+	int error;
+
+	if (!out)
+		return -EINVAL;
+	*out = NULL;
+	cow_host_options_init(&defaults);
+	if (!options)
+		options = &defaults;
+	if (options->size != sizeof(defaults))
+		return -EINVAL;
+	host = cow_zalloc_(&options->allocator, sizeof(*host));
+	if (!host)
+		return -ENOMEM;
+	host->allocator = options->allocator;
+	host->facts = options->facts;
+	host->patience = options->patience ? options->patience : PATIENCE_MS;
+	host->kpageflags = host->kpagecount = -1;
+	host->spare[0] = host->spare[1] = host->tee[0] = host->tee[1] = -1;
+	host->guard.around = around_open();
+	error = guard_start(&host->guard);
+	if (error) {
+		close_fd(host->guard.around);
+		cow_release_(&options->allocator, host, sizeof(*host));
+		return error;
+	}
+	error = make_board(host);
+	if (!error)
+		error = make_pipes(host);
+	if (!error)
+		error = host_probe(host);
+	if (error) {
+		cow_host_close(host);
+		return error;
+	}
+	choose_cpu(host);
+	keep_faults_apart(host);
+	*out = host;
+	return 0;
+}
+
+void cow_host_close(cow_host *host)
+{
+	struct cow_allocator allocator;
+
+	if (!host)
+		return;
+	swap_end(host);
+	guard_stop(&host->guard);
+	close_fd(host->guard.around);
+	release_cpu(host);
+	if (host->board)
+		munmap(host->board, sizeof(*host->board));
+	for (int i = 0; i < 2; i++) {
+		close_fd(host->spare[i]);
+		close_fd(host->tee[i]);
+	}
+	close_fd(host->kpageflags);
+	close_fd(host->kpagecount);
+	allocator = host->allocator;
+	cow_release_(&allocator, host, sizeof(*host));
+}
+
+const char *cow_host_policy(const cow_host *host)
+{
+	return host->kernel.policy;
+}
+
+const char *cow_host_reason(const cow_host *host)
+{
+	return host->reason;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A run of the simulator that somebody else steps.  Never asserts; has no audit.
+ */
+#ifndef COWLAB_HOST_SIMULATE_H
+#define COWLAB_HOST_SIMULATE_H
+
+#include "engine/engine.h"
+
+struct simulation {
+	struct engine engine;
+	struct cow_report report; /* not filled: where the engine finds its allocator */
+	struct cow_run_options options;
+};
+
+/* Returns 0 or a negative errno; to be ended either way. */
+int simulation_begin(struct simulation *simulation, const cow_scenario *scenario,
+		     const struct cow_policy *policy, const struct cow_allocator *allocator);
+void simulation_end(struct simulation *simulation);
+/* False if the process does not live. */
+bool simulation_look(struct simulation *simulation, uint32_t process, uint32_t region,
+		     uint64_t page, struct cow_page *out);
+
+#endif

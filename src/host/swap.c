@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Events of swap: MADV_PAGEOUT by the owner, reclaim for what others map too, MADV_WILLNEED to read
+ * ahead, swapoff.  Reclaim that writes asynchronously leaves the page in the swap cache; so do
+ * these.
+ */
+#define _GNU_SOURCE
+
+#include "host/swap.h"
+#include "host/system.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DROP_TRIES = 4 };
+
+static void wait_for_writeback(const struct host_run *run, uint64_t pages)
+{
+	struct timespec step = { 0, 200000 };
+
+	for (uint64_t i = 0; i < pages; i++)
+		for (int round = 0; round < 10000 && run->before[i].present; round++) {
+			uint64_t flags = frame_flags(run->host, run->before[i].entry);
+
+			if (!(flags & UINT64_C(1) << KPF_WRITEBACK_BIT))
+				break;
+			nanosleep(&step, NULL);
+		}
+}
+
+static void note_cached(struct host_run *run, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		if (run->before[i].present && !run->before[i].large && run->after[i].swapped)
+			*cached_frame(run, run->after[i].entry) = run->before[i].entry;
+}
+
+/* What went out for good comes back to the swap cache, where asynchronous reclaim leaves it. */
+static int cache_again(struct host_run *run, const struct cow_event *event, uint32_t slot)
+{
+	uint64_t addr = host_addr(run, event->region, event->first);
+	int error = 0;
+
+	for (uint64_t i = 0; i < event->pages && !error; i++) {
+		uint64_t at = addr + i * HOST_PAGE;
+
+		if (!run->before[i].present || !run->after[i].swapped)
+			continue;
+		error = swap_in_core(run, slot, at, 1);
+		if (error || run->host->board->touch[0].value)
+			continue;
+		*cached_frame(run, run->after[i].entry) = 0;
+		error = swap_bring_in(run, slot, at);
+	}
+	return error ? error : swap_drain(run, slot);
+}
+
+/* MADV_PAGEOUT leaves alone what others map too. */
+static bool needs_group(const struct host_run *run, uint64_t pages, bool *large)
+{
+	bool needs = false;
+
+	for (uint64_t i = 0; i < pages; i++)
+		if (run->before[i].present && run->after[i].present && !run->before[i].zero &&
+		    run->before[i].mapcount > 1) {
+			needs = true;
+			*large |= run->before[i].large;
+		}
+	return needs;
+}
+
+static int swap_out(struct host_run *run, const struct cow_event *event, uint32_t slot, bool advice,
+		    struct host_seen *seen)
+{
+	uint64_t addr = host_addr(run, event->region, event->first);
+	int pagemap = run->process[slot].pagemap;
+	int error = swap_drain(run, slot);
+	bool large = false;
+
+	if (!error)
+		error = host_look(run->host, pagemap, addr, event->pages, run->before);
+	look_deeply(run->host, pagemap, addr, event->pages, run->before);
+	if (!error)
+		error = swap_advise(run, slot, addr, event->pages, HOST_PAGEOUT);
+	if (!error && advice && process_answer(run, slot)->result) {
+		seen->failed = true;
+		seen->outcome = COW_OUT_ERRNO;
+		seen->error = (int)-process_answer(run, slot)->result;
+	}
+	if (error)
+		return error;
+	wait_for_writeback(run, event->pages);
+	error = host_look(run->host, pagemap, addr, event->pages, run->after);
+	if (!error && !advice && needs_group(run, event->pages, &large)) {
+		if (!run->host->guard.journal->cgroup[0] || large) {
+			run->skipped = true;
+			host_say(run->host, "%.100s:%u: no way to reclaim %s that is shared",
+				 cow_scenario_name(run->scenario), run->line,
+				 large ? "one page of a huge one" : "a page");
+			return -EIO;
+		}
+		error = swap_reclaim(run, event, slot, event->pages);
+		host_look(run->host, pagemap, addr, event->pages, run->after);
+	}
+	note_cached(run, event->pages);
+	return error ? error : cache_again(run, event, slot);
+}
+
+static void add(struct host_seen *seen, enum cow_outcome outcome)
+{
+	seen->counts[outcome]++;
+	seen->done += outcome == COW_OUT_MOVED;
+	if (outcome == COW_OUT_REFUSED || seen->outcome == COW_OUT_NONE)
+		seen->outcome = outcome;
+}
+
+static bool any_in_core(const struct host_run *run, const bool *was, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		if (was[i] && run->host->board->touch[i].value)
+			return true;
+	return false;
+}
+
+/* True if a page of the swap cache is mapped somewhere, or might be. */
+static bool may_be_mapped(struct host_run *run, uint64_t entry)
+{
+	uint64_t known = *cached_frame(run, entry);
+	bool may = false;
+
+	for (uint32_t slot = 0; slot < HOST_PROCESSES && !may; slot++)
+		for (uint32_t i = 0; i < run->scenario->region_count; i++) {
+			uint64_t pages = run->scenario->region_info[i].pages;
+			uint64_t addr = host_addr(run, i, 0);
+
+			if (!run->process[slot].pid)
+				break;
+			host_look(run->host, run->process[slot].pagemap, addr, pages, run->after);
+			look_deeply(run->host, run->process[slot].pagemap, addr, pages, run->after);
+			for (uint64_t j = 0; j < pages; j++)
+				may |= run->after[j].present && run->after[j].swapcache &&
+				       (!known || known == run->after[j].entry);
+		}
+	return may;
+}
+
+/* What the process may not touch is touched by FOLL_FORCE. */
+static bool touch_by_force(const struct host_run *run, uint32_t slot, uint64_t addr)
+{
+	char path[40];
+	uint64_t word;
+	bool touched;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)run->process[slot].pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	touched = fd >= 0 && pread(fd, &word, sizeof(word), (off_t)addr) == (ssize_t)sizeof(word);
+	if (fd >= 0)
+		close(fd);
+	return touched;
+}
+
+/*
+ * Maps an unmapped page of the swap cache for a moment and pages it out: it is clean, so that
+ * nothing is written, and is freed if nothing else holds it.  The entry is what it was.  Reclaim
+ * alone spares a page that was read in not long ago.
+ */
+static int touch_and_go(struct host_run *run, uint32_t slot, uint64_t addr)
+{
+	struct host_order order = { .kind = ORDER_READ, .addr = addr, .pages = 1 };
+	int error = process_order(run, slot, &order);
+
+	if (error || (run->host->board->touch[0].signal && !touch_by_force(run, slot, addr)))
+		return error;
+	error = swap_drain(run, slot);
+	return error ? error : swap_advise(run, slot, addr, 1, HOST_PAGEOUT);
+}
+
+static int try_alone(struct host_run *run, uint32_t slot, uint64_t addr, const bool *was,
+		     uint64_t pages)
+{
+	int error = 0;
+
+	for (uint64_t i = 0; i < pages && !error; i++)
+		if (was[i] && !may_be_mapped(run, run->before[i].entry))
+			error = touch_and_go(run, slot, addr + i * HOST_PAGE);
+	return error ? error : swap_in_core(run, slot, addr, pages);
+}
+
+static int drop(struct host_run *run, const struct cow_event *event, uint32_t slot,
+		struct host_seen *seen)
+{
+	uint64_t addr = host_addr(run, event->region, event->first);
+	bool was[64] = { false };
+	int error = swap_in_core(run, slot, addr, event->pages);
+
+	if (!run->host->guard.journal->cgroup[0] || event->pages > 64) {
+		run->skipped = true;
+		host_say(run->host, "%.100s:%u: no way to reclaim from the swap cache here",
+			 cow_scenario_name(run->scenario), run->line);
+		return -EIO;
+	}
+	host_look(run->host, run->process[slot].pagemap, addr, event->pages, run->before);
+	look_deeply(run->host, run->process[slot].pagemap, addr, event->pages, run->before);
+	for (uint64_t i = 0; i < event->pages && !error; i++)
+		was[i] = run->host->board->touch[i].value && run->before[i].swapped;
+	if (!error)
+		error = try_alone(run, slot, addr, was, event->pages);
+	for (int i = 0; i < DROP_TRIES && !error && any_in_core(run, was, event->pages); i++) {
+		error = swap_reclaim(run, event, slot, 0);
+		if (!error)
+			error = swap_in_core(run, slot, addr, event->pages);
+	}
+	for (uint64_t i = 0; i < event->pages && !error; i++) {
+		bool is = run->host->board->touch[i].value;
+
+		if (was[i])
+			add(seen, is ? COW_OUT_REFUSED : COW_OUT_MOVED);
+		else if (run->before[i].present && run->before[i].swapcache)
+			add(seen, COW_OUT_REFUSED);
+		if (was[i] && !is)
+			*cached_frame(run, run->before[i].entry) = 0;
+	}
+	return error;
+}
+
+static int swap_in(struct host_run *run, const struct cow_event *event, uint32_t slot,
+		   struct host_seen *seen)
+{
+	uint64_t addr = host_addr(run, event->region, event->first);
+	int error = host_look(run->host, run->process[slot].pagemap, addr, event->pages, run->before);
+
+	for (uint64_t i = 0; i < event->pages && !error; i++) {
+		error = swap_in_core(run, slot, addr + i * HOST_PAGE, 1);
+		if (error || !run->before[i].swapped || run->host->board->touch[0].value)
+			continue;
+		error = swap_bring_in(run, slot, addr + i * HOST_PAGE);
+		add(seen, run->host->board->touch[0].value ? COW_OUT_MOVED : COW_OUT_REFUSED);
+	}
+	return error ? error : swap_drain(run, slot);
+}
+
+static int swap_off(struct host_run *run, struct host_seen *seen)
+{
+	if (!run->host->swap_pages || !swapoff(run->host->guard.journal->swap)) {
+		swap_end(run->host); /* it stays off, as in the language */
+		return 0;
+	}
+	seen->failed = true;
+	seen->outcome = COW_OUT_ERRNO;
+	seen->error = errno;
+	return 0;
+}
+
+int reclaim_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen)
+{
+	bool advice = event->verb == COW_EV_MADVISE;
+	uint32_t slot = advice ? event->process : event->target;
+	int error;
+
+	switch (event->verb) {
+	case COW_EV_DROP:
+		return drop(run, event, slot, seen);
+	case COW_EV_SWAP_IN:
+		return swap_in(run, event, slot, seen);
+	case COW_EV_SWAPOFF:
+		return swap_off(run, seen);
+	case COW_EV_WRITEBACK_DONE:
+		return 0;
+	default:
+		break;
+	}
+	error = swap_out(run, event, slot, advice, seen);
+	for (uint64_t i = 0; i < event->pages && !error && !seen->failed; i++)
+		if (run->before[i].present)
+			add(seen, run->after[i].present ? COW_OUT_REFUSED : COW_OUT_MOVED);
+	return error;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What events of swap ask of workers and of reclaim.  All return 0, or -EIO with run->dead.
+ */
+#ifndef COWLAB_HOST_SWAP_H
+#define COWLAB_HOST_SWAP_H
+
+#include "host/host.h"
+
+/* madvise by a worker; its result is in the answer. */
+int swap_advise(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages, int advice);
+/* Drains the LRU batch. */
+int swap_drain(struct host_run *run, uint32_t slot);
+/* Which pages are in memory or in the swap cache: into the board's touch[].value. */
+int swap_in_core(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages);
+/* Reads a page into the swap cache, and waits until it is there. */
+int swap_bring_in(struct host_run *run, uint32_t slot, uint64_t addr);
+/* Reclaims the first `targets` pages of run->before, and the event's place in the swap cache. */
+int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t slot,
+		 uint64_t targets);
+
+#endif

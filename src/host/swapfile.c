@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The swap file and the workers' control group: made for a scenario that needs them, known to the
+ * journal before they are there.
+ */
+#define _GNU_SOURCE
+
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#define MEMCG "/sys/fs/cgroup/memory"
+#define MEMCG2 "/sys/fs/cgroup"
+
+enum { SWAP_LABEL = 4086, SWAP_HEADER = 1024, SWAP_MOST = 16383 };
+
+/* What mkswap writes: version, last page, no bad pages, and the label at the end of page 0. */
+static int swap_format(int fd, uint64_t slots)
+{
+	unsigned char page[HOST_PAGE] = { 0 };
+	uint32_t header[3] = { 1, (uint32_t)slots, 0 };
+
+	if (ftruncate(fd, 0))
+		return -errno;
+	for (uint64_t i = 0; i <= slots; i++)
+		if (pwrite(fd, page, sizeof(page), (off_t)(i * HOST_PAGE)) != (ssize_t)sizeof(page))
+			return errno ? -errno : -EIO;
+	memcpy(page + SWAP_HEADER, header, sizeof(header));
+	memcpy(page + SWAP_LABEL, "SWAPSPACE2", 10);
+	return pwrite(fd, page, sizeof(page), 0) == (ssize_t)sizeof(page) && !fsync(fd) ? 0 : -EIO;
+}
+
+/* The file has a name, since swapon wants one; it is in the journal before it is there. */
+static int swap_create(struct host_journal *journal)
+{
+	const char *places[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
+	int fd = -1;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && fd < 0; i++) {
+		if (!places[i])
+			continue;
+		snprintf(journal->swap, sizeof(journal->swap), "%.100s/cowlab-swap-%d", places[i],
+			 (int)getpid());
+		fd = open(journal->swap, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	}
+	if (fd < 0)
+		journal->swap[0] = 0;
+	return fd < 0 ? -errno : fd;
+}
+
+static int swap_on(struct cow_host *host, uint64_t slots)
+{
+	struct host_journal *journal = host->guard.journal;
+	int fd = swap_create(journal), error;
+
+	if (fd < 0)
+		return fd;
+	error = swap_format(fd, slots);
+	close(fd);
+	if (!error && swapon(journal->swap, SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK))
+		error = -errno;
+	if (error) {
+		unlink(journal->swap);
+		journal->swap[0] = 0;
+		return error;
+	}
+	host->swap_pages = slots;
+	return 0;
+}
+
+void swap_end(struct cow_host *host)
+{
+	struct host_journal *journal = host->guard.journal;
+
+	if (!host->swap_pages)
+		return;
+	swapoff(journal->swap);
+	unlink(journal->swap);
+	journal->swap[0] = 0;
+	host->swap_pages = 0;
+}
+
+static void make_group(struct cow_host *host)
+{
+	struct host_journal *journal = host->guard.journal;
+	const char *parent = access(MEMCG "/memory.limit_in_bytes", F_OK) ? MEMCG2 : MEMCG;
+	char path[200], group[sizeof(journal->cgroup)];
+
+	if (journal->cgroup[0])
+		return;
+	snprintf(group, sizeof(group), "%s/cowlab-%d", parent, (int)getpid());
+	memcpy(journal->cgroup, group, sizeof(group));
+	if (mkdir(group, 0700)) {
+		journal->cgroup[0] = 0;
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/memory.swappiness", group);
+	file_put(path, "100"); /* version 1 has it */
+}
+
+int swap_ready(struct host_run *run)
+{
+	struct cow_host *host = run->host;
+	uint64_t slots = run->scenario->swap;
+	int error;
+
+	if (slots > SWAP_MOST)
+		slots = SWAP_MOST;
+	if (host->swap_pages != slots)
+		swap_end(host);
+	/* a page that is brought back alone, whatever its neighbours are */
+	error = setting_change(host->guard.journal, "/proc/sys/vm/page-cluster", "0");
+	if (!error && slots && !host->swap_pages)
+		error = swap_on(host, slots);
+	if (!error && host->kernel.memcg)
+		make_group(host);
+	return error;
+}
