@@ -249,7 +249,7 @@ int cow_mmap_file(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, 
 	struct cow_op op;
 	struct vma *vma;
 	uint64_t first;
-	uint32_t mm, object, index;
+	uint32_t mm, object = 0, index;
 	int error = mm_resolve(m, handle, &mm);
 
 	if (!error)
@@ -331,7 +331,7 @@ static int write_page(cow_machine *m, const struct cow_op *op, uint32_t object)
 int cow_file_write(cow_machine *m, cow_mm handle, cow_file file, uint64_t page, uint64_t value)
 {
 	struct cow_op op;
-	uint32_t mm, object;
+	uint32_t mm, object = 0;
 	int error = mm_resolve(m, handle, &mm);
 
 	if (!error)
@@ -389,7 +389,7 @@ static void file_shrink(cow_machine *m, uint32_t object, uint64_t pages)
 int cow_file_truncate(cow_machine *m, cow_file file, uint64_t pages)
 {
 	struct cow_op op = { .kind = COW_OP_FILE_TRUNCATE, .mm = COW_NONE, .index = pages };
-	uint32_t object;
+	uint32_t object = 0;
 	int error = file_resolve(m, file, &object);
 
 	if (!error && pages > m->pages)
