@@ -892,7 +892,8 @@ static void check_table(const struct cow_policy *policy, unsigned trials)
 static void test_tables(void **state)
 {
 	(void)state;
-	for (size_t i = 0; cow_policy_at(i); i++)
+	/* Under Valgrind and the sanitizers a table of each family will do. */
+	for (size_t i = 0; cow_policy_at(i); i += getenv("COWLAB_QUICK") ? 4 : 1)
 		check_table(cow_policy_at(i), 8000);
 }
 
@@ -912,7 +913,7 @@ static void test_composed_tables(void **state)
 static void test_rule_names(void **state)
 {
 	(void)state;
-	for (size_t i = 0; cow_policy_at(i); i++) {
+	for (size_t i = 0; cow_policy_at(i); i += getenv("COWLAB_QUICK") ? 4 : 1) {
 		struct policy_table *table = table_of(cow_policy_at(i));
 
 		for (size_t a = 0; a < table->count; a++) {
