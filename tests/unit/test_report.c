@@ -377,7 +377,7 @@ static void check_sink_errors(int (*writer)(enum cow_format format, struct text 
 		assert_int_equal(writer((enum cow_format)format, text), 0);
 		calls = text->calls;
 		assert_true(calls > 0);
-		for (size_t i = 1; i <= calls; i++) {
+		for (size_t i = 1; i <= calls; i += getenv("COWLAB_QUICK") ? 7 : 1) {
 			memset(text, 0, sizeof(*text));
 			text->fail_at = i;
 			assert_int_equal(writer((enum cow_format)format, text), -ENOSPC);
