@@ -128,7 +128,7 @@ static void watch(struct host_guard *guard)
 	while (got < 0 && errno == EINTR);
 	if (got != 1)
 		journal_undo(guard->journal);
-	_exit(0);
+	host_end(0);
 }
 
 /* A name that goes away with its last holder, and so needs no cleaning up. */

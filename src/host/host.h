@@ -313,4 +313,14 @@ struct host_watcher {
 int host_run(struct cow_host *host, const cow_scenario *scenario,
 	     const struct host_watcher *watcher, enum cow_host_status *status);
 
+/* How a worker is ended; where lines are counted, so that it can write them down first. */
+#ifdef COWLAB_COVERAGE
+#define HOST_END_SIGNAL SIGTERM
+#else
+#define HOST_END_SIGNAL SIGKILL
+#endif
+
+/* _exit, for processes that this program has made. */
+void host_end(int code) __attribute__((noreturn));
+
 #endif

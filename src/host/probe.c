@@ -75,7 +75,7 @@ static void probe_page(struct cow_host *host)
 	kernel->exclusive = seen.exclusive;
 	child = fork();
 	if (!child)
-		_exit(0);
+		host_end(0);
 	if (child > 0)
 		waitpid(child, NULL, 0);
 	host_look(host, pagemap, (uintptr_t)page, 1, &seen);

@@ -17,6 +17,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef COWLAB_COVERAGE
+void __gcov_dump(void);
+#endif
+
+void host_end(int code)
+{
+#ifdef COWLAB_COVERAGE
+	__gcov_dump(); /* _exit would lose what this process has run */
+#endif
+	_exit(code);
+}
+
 enum { WAIT_STEP_MS = 50 };
 
 void host_say(struct cow_host *host, const char *format, ...)
@@ -74,7 +86,7 @@ void processes_end(struct host_run *run)
 {
 	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
 		if (run->process[slot].pid)
-			kill(run->process[slot].pid, SIGKILL); /* a child, not yet waited for */
+			kill(run->process[slot].pid, HOST_END_SIGNAL); /* a child, not yet waited for */
 	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
 		process_reap(run, slot);
 }
@@ -191,7 +203,7 @@ int process_start_first(struct host_run *run, uint32_t slot)
 			snprintf(path, sizeof(path), "%s/cgroup.procs",
 				 run->host->guard.journal->cgroup);
 			if (file_put(path, "0"))
-				_exit(4);
+				host_end(4);
 		}
 		worker_serve(run->host->board, slot, self);
 	}

@@ -157,8 +157,10 @@ static long move_pages_to(const struct host_order *order)
 static void die_with(pid_t coordinator)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (HOST_END_SIGNAL != SIGKILL)
+		signal(HOST_END_SIGNAL, host_end);
 	if (getppid() != coordinator)
-		_exit(3);
+		host_end(3);
 }
 
 /* The child is the coordinator's too; it lives on in worker_serve, with a slot of its own. */
@@ -284,7 +286,7 @@ static long obey(struct host_order *order, bool *child)
 	case ORDER_FORK:
 		return fork_child(order, child);
 	case ORDER_EXIT:
-		_exit(0);
+		host_end(0);
 	case ORDER_READ:
 	case ORDER_WRITE:
 		return measure_access(self.board, self.slot, order);
