@@ -248,7 +248,17 @@ enum {
 	 *  until v6.12 at least; v6.18, measured, does not. */
 	COW_POLICY_ZAP_DRAINS_LRU = 8,
 	/** Looks at mapped_most, which for a large folio costs a walk over its pages. */
-	COW_POLICY_COUNTS_PAGES = 16
+	COW_POLICY_COUNTS_PAGES = 16,
+	/** mremap moves all VMAs of its range and keeps the gaps between them, as since v6.17; else
+	 *  the range must lie within one. */
+	COW_POLICY_MREMAP_MANY = 32,
+	/** A huge page is made only where at least one of its small ones is writable, as up to v6.17. */
+	COW_POLICY_COLLAPSE_WRITABLE = 64,
+	/** madvise unmergeable leaves pages alone that may not be accessed at all, as v6.1 does. */
+	COW_POLICY_KSM_KEEPS_UNREADABLE = 128,
+	/** Fork copies the entries of every hugetlb mapping, as until v5.19; else only of private ones
+	 *  that were written. */
+	COW_POLICY_FORK_COPIES_HUGETLB = 256
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with
@@ -1077,6 +1087,7 @@ COW_API void cow_host_options_init(struct cow_host_options *options);
 enum cow_host_status {
 	COW_HOST_DONE,    /**< run to its end; compared: no difference */
 	COW_HOST_DIFFERS, /**< compared: the kernel and the simulator came to different things */
+	COW_HOST_KNOWN,   /**< compared: they differ as docs/fidelity.md says, under a name there */
 	COW_HOST_SKIPPED, /**< kernel, configuration or rights forbid an event; nothing was compared */
 	COW_HOST_LOST,    /**< a process died or hung, and was cut off */
 };
@@ -1089,6 +1100,8 @@ COW_API int cow_host_open(const struct cow_host_options *options, cow_host **out
 COW_API void cow_host_close(cow_host *host);
 /** @return the built-in policy that the running kernel is, or NULL. */
 COW_API const char *cow_host_policy(const cow_host *host);
+/** @return what this session cannot see for want of rights, and what of it, or NULL: nothing. */
+COW_API const char *cow_host_unseen(const cow_host *host);
 /** @return why the last scenario was skipped or lost, where it differs, or "". */
 COW_API const char *cow_host_reason(const cow_host *host);
 /** Runs a scenario and writes it with what was observed on every line.
@@ -1098,6 +1111,242 @@ COW_API int cow_host_run(cow_host *host, const cow_scenario *scenario, cow_sink_
 /** Runs it on the kernel and in the simulator, up to the first difference; writes nothing. */
 COW_API int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 			     const struct cow_policy *policy, enum cow_host_status *status);
+/** @return what the last comparison of @p host came to (struct cow_difference, below). */
+COW_API const struct cow_difference *cow_host_difference(const cow_host *host);
+
+/** @} */
+/* ------------------------------------------------------------------ */
+/** @name Every sequence up to a bound
+ *
+ * Breadth first over the states of a small machine: for every word the shortest sequence of events
+ * that earns it, or that there is none.  The same simulator, policy and audit as everywhere; states that
+ * differ in the names of processes, references, frames, slots and values alone count once.  The result
+ * is the same for every number of threads.
+ * @{ */
+
+/**
+ * Kinds of events that are tried in every state: id, word, presets (b base, s swap, w wp, k ksm,
+ * t thp; every row is in `all`), verb, flags, protection, value.  A kind is put in for every
+ * process, place and reference for which it can do anything; a write has a value of its own each time,
+ * where none is given.
+ */
+#define COW_KINDS(X)                                                                                   \
+	X(MMAP, "mmap", "b", MMAP, 0, RW, 0)                                                              \
+	X(MUNMAP, "munmap", "b", MUNMAP, 0, NONE, 0)                                                      \
+	X(FORK, "fork", "b", FORK, 0, NONE, 0)                                                            \
+	X(EXIT, "exit", "b", EXIT, 0, NONE, 0)                                                            \
+	X(READ, "read", "b", READ, 0, NONE, 0)                                                            \
+	X(WRITE, "write", "b", WRITE, 0, NONE, 0)                                                         \
+	X(PROTECT_RO, "mprotect-ro", "b", MPROTECT, 0, READ, 0)                                           \
+	X(PROTECT_RW, "mprotect-rw", "b", MPROTECT, 0, RW, 0)                                             \
+	X(DONTNEED, "dontneed", "b", MADVISE, COW_ADV_DONTNEED, NONE, 0)                                  \
+	X(GET, "get", "b", GET, 0, NONE, 0)                                                               \
+	X(GET_WRITE, "get-write", "b", GET, COW_GUP_WRITE, NONE, 0)                                       \
+	X(PIN, "pin", "b", PIN, 0, NONE, 0)                                                               \
+	X(PIN_WRITE, "pin-write", "b", PIN, COW_GUP_WRITE, NONE, 0)                                       \
+	X(PEEK, "peek", "b", PEEK, 0, NONE, 0)                                                            \
+	X(POKE, "poke", "b", POKE, 0, NONE, 0)                                                            \
+	X(RELEASE, "release", "b", RELEASE, 0, NONE, 0)                                                   \
+	X(SWAP_OUT, "swap-out", "s", SWAP_OUT, 0, NONE, 0)                                                \
+	X(SWAP_OUT_BEGIN, "swap-out-begin", "s", SWAP_OUT_BEGIN, 0, NONE, 0)                              \
+	X(WRITEBACK_DONE, "writeback-done", "s", WRITEBACK_DONE, 0, NONE, 0)                              \
+	X(DROP, "drop", "s", DROP, 0, NONE, 0)                                                            \
+	X(SWAP_IN, "swap-in", "s", SWAP_IN, 0, NONE, 0)                                                   \
+	X(UFFD_ON, "uffd-wp-on", "w", UFFD_WP, 0, NONE, 1)                                                \
+	X(UFFD_OFF, "uffd-wp-off", "w", UFFD_WP, 0, NONE, 0)                                              \
+	X(CLEAR_REFS, "clear-refs", "w", CLEAR_REFS, 0, NONE, 0)                                          \
+	X(NUMA_HINT, "numa-hint", "w", NUMA_HINT, 0, NONE, 0)                                             \
+	X(MIGRATE, "migrate", "w", MIGRATE, 0, NONE, 0)                                                   \
+	X(WRITE_SAME, "write-same", "k", WRITE, 0, NONE, 7)                                               \
+	X(MERGEABLE, "mergeable", "k", MADVISE, COW_ADV_MERGEABLE, NONE, 0)                               \
+	X(UNMERGEABLE, "unmergeable", "k", MADVISE, COW_ADV_UNMERGEABLE, NONE, 0)                         \
+	X(KSM, "ksm", "k", KSM, 0, NONE, 0)                                                               \
+	X(MMAP_THP, "mmap-thp", "t", MMAP, COW_EVENT_THP, RW, 0)                                          \
+	X(SPLIT, "split", "t", SPLIT, 0, NONE, 0)                                                         \
+	X(COLLAPSE, "collapse", "t", MADVISE, COW_ADV_COLLAPSE, NONE, 0)                                  \
+	X(PIN_LONGTERM, "pin-longterm", "", PIN, COW_GUP_LONGTERM, NONE, 0)                               \
+	X(GET_FAST, "get-fast", "", GET, COW_GUP_FAST, NONE, 0)                                           \
+	X(PIN_FAST, "pin-fast", "", PIN, COW_GUP_FAST, NONE, 0)                                           \
+	X(FORCE_WRITE, "force-write", "", FORCE_WRITE, 0, NONE, 0)                                        \
+	X(PROTECT_NONE, "mprotect-none", "", MPROTECT, 0, NONE, 0)                                        \
+	X(MREMAP, "mremap", "", MREMAP, 0, NONE, 0)                                                       \
+	X(FREE, "free", "", MADVISE, COW_ADV_FREE, NONE, 0)                                               \
+	X(DONTFORK, "dontfork", "", MADVISE, COW_ADV_DONTFORK, NONE, 0)                                   \
+	X(DOFORK, "dofork", "", MADVISE, COW_ADV_DOFORK, NONE, 0)                                         \
+	X(WIPEONFORK, "wipeonfork", "", MADVISE, COW_ADV_WIPEONFORK, NONE, 0)                             \
+	X(KEEPONFORK, "keeponfork", "", MADVISE, COW_ADV_KEEPONFORK, NONE, 0)                             \
+	X(PAGEOUT, "pageout", "", MADVISE, COW_ADV_PAGEOUT, NONE, 0)
+
+/** A kind of the table above; a set of them is a uint64_t with bits 1 << COW_KIND_... */
+enum cow_kind_id {
+#define X(id, word, presets, verb, flags, prot, value) COW_KIND_##id,
+	COW_KINDS(X)
+#undef X
+	COW_KIND_COUNT
+};
+
+/** A kind of event. */
+struct cow_kind {
+	const char *word;   /**< its name ("get-write") */
+	enum cow_verb verb; /**< of an event; not those of files, drain-lru, swapoff, uffd-move, repeat, end */
+	uint32_t flags;     /**< as in struct cow_event */
+	enum cow_prot prot; /**< of mmap and mprotect */
+	uint64_t value;     /**< of write, poke and force-write (0: one that nobody wrote yet); of uffd-wp */
+};
+
+/** @return a kind of the table, or NULL past the end. */
+COW_API const struct cow_kind *cow_kind_at(size_t index);
+/** Parses words and presets (base, swap, wp, ksm, thp, all), comma-separated.  Each preset but `all` and
+ *  `base` is base with what its name says; a word alone is that kind alone.
+ *  @return 0, or -EINVAL with @p error filled (NULL: not wanted) */
+COW_API int cow_kinds_parse(const char *list, struct cow_error *error, uint64_t *out);
+
+/** What can be found beside the verdict words, whose bits come first: id, word, meaning. */
+#define COW_FINDS(X)                                                                          \
+	X(NEEDLESS_COPY, "needless-copy", "a page was copied that nobody else could reach")      \
+	X(UNSAFE_REUSE, "unsafe-reuse", "a page was reused that another could reach")            \
+	X(PREDICATE, "predicate", "the predicate of the caller holds")                           \
+	X(DIFFERENCE, "difference", "two policies behave differently")
+
+/** Bits of what can be found. */
+enum cow_find {
+	COW_FIND_BIT_VERDICTS = COW_VERDICT_COUNT - 1, /**< the last verdict word */
+#define X(id, word, what) COW_FIND_BIT_##id,
+	COW_FINDS(X)
+#undef X
+	COW_FIND_COUNT
+};
+/** The bit of something that can be found: COW_FIND(NEEDLESS_COPY). Of a verdict word: COW_VERDICT(LEAK). */
+#define COW_FIND(id) (1u << COW_FIND_BIT_##id)
+
+/** @return the word of bit @p bit ("leak", "needless-copy"), or NULL past the end. */
+COW_API const char *cow_find_word(unsigned bit);
+
+/** How far a search is. */
+struct cow_explore_progress {
+	uint32_t depth;       /**< events of the states that are being expanded */
+	uint64_t states;      /**< found so far */
+	uint64_t queue;       /**< of these, not expanded yet */
+	uint64_t fresh;       /**< found in this level */
+	uint64_t transitions; /**< events done so far, those on the way back to a state not counted */
+	uint64_t bytes;       /**< of host memory */
+	unsigned found;       /**< set of what has been found */
+};
+
+/** What is searched, and how far.  Zero means the default. */
+struct cow_explore_options {
+	size_t size;                     /**< sizeof(struct cow_explore_options) */
+	const struct cow_policy *policy; /**< default "exclusive" */
+	const struct cow_policy *other;  /**< search for a difference from this one (NULL: do not) */
+	uint32_t processes;    /**< at most as many at a time; default 3, at most 6 */
+	uint32_t pages;        /**< of the one region that a process can have; default 1, at most 4; with a
+	                            thp kind, huge pages */
+	uint32_t refs;         /**< references at a time, at most 6; default 2 */
+	bool no_refs;          /**< none */
+	uint64_t frames;       /**< page frames; default: so many that they never run out */
+	uint64_t kinds;        /**< set of COW_KIND bits; default base, or none if `own` is given */
+	const struct cow_kind *own; /**< kinds of the caller's own */
+	size_t own_count;           /**< how many; with those of `kinds` at most 64 */
+	uint32_t depth;        /**< events at most; 0: until no new state is found */
+	unsigned find;         /**< end when all of this set are found; 0: never for that */
+	uint32_t threads;      /**< default 1, at most 256 */
+	uint64_t memory;       /**< bytes for states at most (0: 2^63) */
+	bool exact;            /**< keep whole states, not hashes */
+	bool no_symmetry;      /**< names of processes and references count: a new one has the lowest free */
+	bool whole;            /**< tell states apart by words that were found already, too */
+	bool no_merge;         /**< every sequence is a state of its own (for tests; wants a depth) */
+	bool graph;            /**< keep the edges, for cow_exploration_edge */
+	/** Called for each state found, from any thread: does it hold?  It must not depend on names. */
+	bool (*predicate)(void *ctx, const cow_machine *machine);
+	void *predicate_ctx;   /**< handed to it */
+	/** Called now and then by the calling thread. @return other than 0 to end the search */
+	int (*progress)(void *ctx, const struct cow_explore_progress *progress);
+	void *progress_ctx;    /**< handed to it */
+	cow_source_fn *resume; /**< goes on from a checkpoint (NULL: from the start) */
+	void *resume_ctx;      /**< handed to it */
+	struct cow_allocator allocator; /**< default libc; with more threads than one its calls are in one
+	                                     thread still */
+};
+/** Fills @p options with defaults. */
+COW_API void cow_explore_options_init(struct cow_explore_options *options);
+
+/** Why a search ended: id, word. */
+#define COW_ENDS(X)                                                                            \
+	X(COMPLETE, "complete") X(FOUND, "found") X(DEPTH, "depth") X(MEMORY, "memory")           \
+	X(INTERRUPTED, "interrupted")
+
+/** Why a search ended.  COMPLETE: there are no more states.  FOUND: all that was to be found has been.
+ *  The others are bounds, and a checkpoint goes on from there. */
+enum cow_end {
+#define X(id, word) COW_END_##id,
+	COW_ENDS(X)
+#undef X
+	COW_END_COUNT
+};
+/** @return the word of an end ("complete"), or NULL. */
+COW_API const char *cow_end_word(enum cow_end end);
+
+/** What came of a search. */
+typedef struct cow_exploration cow_exploration;
+
+/** Numbers of a search. */
+struct cow_explore_totals {
+	enum cow_end end;      /**< why it ended */
+	unsigned found;        /**< set of what was found */
+	uint64_t states;       /**< different ones */
+	uint64_t transitions;  /**< events done in them */
+	uint64_t expanded;     /**< states all of whose events were done: the first ones */
+	uint32_t depth;        /**< events on the way to the last state found */
+	uint32_t levels;       /**< every sequence of as many events has been tried */
+	uint64_t bytes;        /**< of host memory at the end, of which */
+	uint64_t state_bytes;  /**< for states: their table, its unused part too */
+	uint64_t peak_bytes;   /**< most at any time: a table that grows is there twice */
+	double omission;       /**< chance, at most, that two states had one hash; 0 with `exact` */
+};
+
+/** A shortest sequence. */
+struct cow_counterexample {
+	uint32_t length;              /**< events */
+	unsigned found;               /**< set of what its last event earns */
+	unsigned verdict;             /**< set of COW_VERDICT bits of the whole sequence */
+	const cow_scenario *scenario; /**< parsed; asserts what each event comes to and the verdict; its
+	                                   geometry is the default's */
+	const char *line;             /**< its events in one line, "P: mmap a 1; P: write a 1; ..." */
+};
+
+/**
+ * Searches.  With `other`, runs both policies in lock-step, until one process sees what the other does
+ * not (a value, an outcome, an errno, a verdict), or one copies where the other does not.
+ * @return 0 with a result, whatever ended it; -ENOMEM (of the host; not for the memory limit); -EINVAL
+ * with @p out NULL and the reason in @p error (NULL: not wanted); -EBADMSG: the checkpoint is damaged or
+ * foreign, the same; or what the source returned.  The result borrows the policies.
+ */
+COW_API int cow_explore(const struct cow_explore_options *options, struct cow_error *error,
+			cow_exploration **out);
+/** Frees it (NULL: nothing). */
+COW_API void cow_exploration_free(cow_exploration *exploration);
+/** @return the numbers. */
+COW_API const struct cow_explore_totals *cow_exploration_totals(const cow_exploration *exploration);
+/** @return the shortest sequence for bit @p bit of what can be found, or NULL: there is none. */
+COW_API const struct cow_counterexample *
+cow_exploration_counterexample(const cow_exploration *exploration, unsigned bit);
+/** Writes a checkpoint of a search that a bound ended: versioned, checksummed.
+ *  @return 0, -EINVAL (it ended otherwise), or what the sink returned */
+COW_API int cow_exploration_save(const cow_exploration *exploration, cow_sink_fn *sink, void *ctx);
+
+/** A transition of the graph.  States are numbered from 0, the beginning, in the order in which they
+ *  were found. */
+struct cow_explore_edge {
+	uint64_t from;      /**< state */
+	uint64_t to;        /**< state */
+	unsigned found;     /**< set of what it earns */
+	char event[96];     /**< "P: write a 1", with the names of the shortest sequence to `from` */
+};
+/** @return 0, or -ENOENT past the end or without `graph`; edges are in the order of `from`. */
+COW_API int cow_exploration_edge(const cow_exploration *exploration, uint64_t index,
+				 struct cow_explore_edge *out);
+/** @return events of the shortest sequence to a state; UINT32_MAX: there is no such state. */
+COW_API uint32_t cow_exploration_depth(const cow_exploration *exploration, uint64_t state);
 
 /** @} */
 /* ------------------------------------------------------------------ */
@@ -1129,7 +1378,8 @@ COW_API const char *cow_profile_name(enum cow_profile profile);
 
 enum {
 	/** Leaves out what cannot be asked of a real kernel: LRU batches, want of memory, options
-	 *  of the machine, pages that stay under writeback. */
+	 *  of the machine, pages that stay under writeback, migration, NUMA hints, references that no
+	 *  system call keeps, huge pages of two sizes. */
 	COW_GENERATE_REAL = 1
 };
 
@@ -1144,6 +1394,7 @@ enum cow_agreement {
 	COW_DIFFERS,    /**< something does */
 	COW_NOT_COMPARED, /**< the scenario cannot be run on one side: skipped */
 	COW_UNSTABLE,   /**< one side does not come to the same every time */
+	COW_KNOWN,      /**< differs, as docs/fidelity.md says: kind is the name that it has there */
 };
 
 /** Where two sides differ. */
@@ -1179,6 +1430,133 @@ COW_API int cow_shrink(const cow_scenario *scenario, cow_compare_fn *compare, vo
  *  values, the verdict.  It speaks of that policy only.  @return 0, -EINVAL, -ENOMEM */
 COW_API int cow_observe(const cow_scenario *scenario, const struct cow_policy *policy,
 			const struct cow_allocator *allocator, cow_scenario **out);
+
+/** @} */
+
+/* ------------------------------------------------------------------ */
+/** @name Recorded programs: the kernel's own verdicts
+ * What `perf script` prints of a real program, read in one pass: each page fault with what the kernel
+ * made of it, as far as the recording tells.  docs/referee.md says how to record, and what can be
+ * told.  Error codes of faults are those of x86.
+ * @{ */
+
+/** What page a fault was about: id, name. */
+#define COW_FAULT_PAGES(X)                                                                  \
+	X(UNKNOWN, "unknown") X(ANON, "anon") X(ZERO, "zero-page") X(FILE, "file") X(SWAP, "swap")
+
+/** A kind of page. */
+enum cow_fault_page {
+#define X(id, name) COW_FAULT_##id,
+	COW_FAULT_PAGES(X)
+#undef X
+	COW_FAULT_PAGE_COUNT
+};
+
+/** @return the name of a kind ("zero-page"), or NULL. */
+COW_API const char *cow_fault_page_name(enum cow_fault_page page);
+
+/** A page fault of a recorded program, and what it came to. */
+struct cow_fault {
+	uint64_t line;       /**< of the text, from 1, where the fault stands */
+	uint64_t time;       /**< nanoseconds of the recording's clock */
+	uint64_t address;    /**< that was accessed */
+	uint64_t ip;         /**< of the instruction; UINT64_MAX: of the kernel, named by a symbol */
+	uint64_t frame;      /**< number of the frame that was allocated; 0: none was */
+	uint32_t order;      /**< of its folio */
+	uint32_t thread;     /**< number of the thread */
+	uint32_t process;    /**< of its process; the thread's own where nothing tells */
+	uint32_t error_code; /**< 1: a page was present, 2: a write, 4: from user mode, 16: a fetch */
+	enum cow_outcome outcome;  /**< COW_OUT_NONE: cannot be told */
+	enum cow_fault_page page;  /**< that was copied or mapped */
+	bool freed;          /**< a copy, and the fault freed the old page: nobody else had it */
+	char comm[16];       /**< name of the thread, terminated */
+	const char *reason;  /**< why the outcome cannot be told; NULL where it can */
+};
+
+/** A fault is settled: that is when something later of its thread ends it.  @return 0 to go on */
+typedef int cow_fault_fn(void *ctx, const struct cow_fault *fault);
+
+/** How a recording is read.  Zero means the default. */
+struct cow_referee_options {
+	size_t size;         /**< sizeof(struct cow_referee_options) */
+	cow_fault_fn *fault; /**< called for each fault (NULL: nobody wants to know) */
+	void *ctx;           /**< handed to it */
+	bool keep;           /**< keep all faults, for cow_referee_fault */
+	struct cow_allocator allocator; /**< default libc */
+};
+/** Fills @p options with defaults. */
+COW_API void cow_referee_options_init(struct cow_referee_options *options);
+
+/** Sums over a recording. */
+struct cow_referee_totals {
+	uint64_t bytes;        /**< of text */
+	uint64_t lines;        /**< of text */
+	uint64_t events;       /**< lines that were made use of */
+	uint64_t others;       /**< events that mean nothing here, headers, call chains */
+	uint64_t damaged;      /**< lines that cannot be read, a last one that is cut off among them */
+	uint64_t lost;         /**< events that the recorder says it lost */
+	uint64_t losses;       /**< times that it said so */
+	uint64_t disorder;     /**< events that are older than the one before them of their thread */
+	uint64_t faults;       /**< of user memory */
+	uint64_t kernel_mode;  /**< of these, taken in kernel mode */
+	uint64_t outcomes[COW_OUTCOME_COUNT]; /**< faults by outcome; COW_OUT_NONE: cannot be told */
+	uint64_t copies[COW_FAULT_PAGE_COUNT]; /**< copies by the page that was copied */
+	uint64_t freed;        /**< copies of which the fault freed the old page */
+	uint64_t elsewhere;    /**< pages that threads were given while in no fault: system calls */
+	uint64_t forks;        /**< processes made */
+	uint64_t clones;       /**< threads made */
+	uint64_t exits;        /**< threads ended */
+	bool calls;            /**< system calls are recorded */
+	bool counters;         /**< counters of address spaces are recorded (rss_stat) */
+};
+
+/** Sums of one thread.  A number that is used again is another. */
+struct cow_trace_process {
+	uint32_t thread;     /**< its number */
+	uint32_t process;    /**< its process, or its own number where nothing tells */
+	uint32_t parent;     /**< the thread that made it; 0: not recorded */
+	char comm[16];       /**< its last name, terminated */
+	uint64_t faults;     /**< of user memory */
+	uint64_t outcomes[COW_OUTCOME_COUNT]; /**< faults by outcome */
+};
+
+/** Something that is wrong with the text. */
+struct cow_referee_note {
+	uint64_t line;       /**< from 1 */
+	char sentence[120];  /**< what is wrong */
+};
+
+/** What was made of a recording. */
+typedef struct cow_referee cow_referee;
+
+/**
+ * Reads a recording in one pass.  Memory does not grow but with the number of threads (and, with
+ * `keep`, of faults).
+ * @param options NULL: defaults
+ * @return 0, whatever the text is like (see totals and notes); -ENOMEM; -EINVAL; or what the source or
+ *         the callback returned
+ */
+COW_API int cow_referee_read(cow_source_fn *source, void *source_ctx,
+			     const struct cow_referee_options *options, cow_referee **out);
+/** Frees it (NULL: nothing). */
+COW_API void cow_referee_free(cow_referee *referee);
+/** @return the sums; borrowed. */
+COW_API const struct cow_referee_totals *cow_referee_totals(const cow_referee *referee);
+/** @return a thread, in the order in which they appeared, or NULL; borrowed. */
+COW_API const struct cow_trace_process *cow_referee_process(const cow_referee *referee, size_t index);
+/** @return a fault that was kept, in the order in which they were settled, or NULL; borrowed. */
+COW_API const struct cow_fault *cow_referee_fault(const cow_referee *referee, size_t index);
+/** @return one of the first 20 notes, or NULL; borrowed. */
+COW_API const struct cow_referee_note *cow_referee_note(const cow_referee *referee, size_t index);
+
+/**
+ * Reads a recording and writes it: each fault as it is settled (@p list), then, but for CSV, the sums.
+ * The callback and `keep` of @p options have their turn all the same.
+ * @return as cow_referee_read, or what the sink returned
+ */
+COW_API int cow_referee_write(cow_source_fn *source, void *source_ctx,
+			      const struct cow_referee_options *options, enum cow_format format,
+			      bool list, cow_sink_fn *sink, void *ctx, cow_referee **out);
 
 /** @} */
 

@@ -41,7 +41,7 @@ static void found_text(const struct came_to *came_to, char *text, size_t size)
 	size_t at = 0;
 
 	snprintf(text, size, "%s", outcome_text(came_to->outcome, came_to->error));
-	if (came_to->failed || !came_to->result.done)
+	if (came_to->failed || !came_to->result.done || came_to->outcome == COW_OUT_NONE)
 		return;
 	for (int outcome = COW_OUT_NONE + 1; outcome < COW_OUTCOME_COUNT && at < size; outcome++)
 		if (came_to->result.counts[outcome])

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A run in progress: the machine, the audit, and what the scenario's names stand for now.
- * apply.c does events, assert.c judges assertions, engine.c is the loop, record.c fills the report.
+ * world.c sets it up, apply.c does events, assert.c judges assertions, engine.c is the loop, record.c
+ * fills the report.
  */
 #ifndef COWLAB_ENGINE_ENGINE_H
 #define COWLAB_ENGINE_ENGINE_H
@@ -43,6 +44,16 @@ struct engine {
 	size_t findings;        /* of the audit, told so far */
 	int error;              /* of recording within a callback */
 };
+
+/* ---- world.c ---- */
+
+/*
+ * Makes what is missing of an engine that has scenario, policy, options and an empty report with its
+ * allocator.  A file that cannot be is a failure in the report.  Returns 0 or a negative errno; to be
+ * unmade either way.
+ */
+int world_make(struct engine *engine);
+void world_unmake(struct engine *engine);
 
 /* ---- apply.c ---- */
 

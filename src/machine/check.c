@@ -120,6 +120,9 @@ static int check_pools(struct check *check)
 					   pool_names[id - 1], pool_names[id]);
 			continue;
 		}
+		if (pool->overdrawn)
+			return bad(check, "a slot of pool %s was taken that nobody had reserved",
+				   pool_names[id]);
 		if (!pool_free_list_holds(pool, id == POOL_FRAME ? runs : 0))
 			return bad(check, "the free list of pool %s is damaged", pool_names[id]);
 		for (uint32_t slot = pool->free; slot; slot = *(uint32_t *)pool_at(pool, slot))

@@ -159,10 +159,12 @@ static int check_frame(struct check *check, uint32_t index)
 {
 	const cow_machine *m = check->m;
 	const struct frame *frame = frame_at(m, index);
+	uint32_t counted = frame->mapcount +
+			   (frame->flags & FRAME_LARGE ? folio_of(m, index)->every : 0);
 
-	if (frame->mapcount != check->mappings[index])
-		return bad(check, "frame %u has mapcount %u, and %u PTEs map it", index,
-			   frame->mapcount, check->mappings[index]);
+	if (counted != check->mappings[index])
+		return bad(check, "frame %u has mapcount %u, and %u PTEs map it", index, counted,
+			   check->mappings[index]);
 	check->batched -= (frame->flags & FRAME_BATCHED) != 0;
 	if (frame->flags & FRAME_LARGE)
 		return (frame->flags & FRAME_EXCLUSIVE) && folio_of(m, index)->entire &&
@@ -196,6 +198,9 @@ static int check_folio(struct check *check, uint32_t index)
 	if (folio->pincount != sum->pins)
 		return bad(check, "folio %u has pincount %u, and %u pins hold it", index,
 			   folio->pincount, sum->pins);
+	if ((folio->flags & FOLIO_EXCLUSIVE) && (folio->entire || folio->every != 1))
+		return bad(check, "all of folio %u is marked exclusive, and PTEs map it %u times",
+			   index, folio->every);
 	/* v6.15: __folio_add_large_mapcount: an mm that is told apart late has mappings from
 	 * before. */
 	for (int i = 0; i < 2; i++)

@@ -150,7 +150,8 @@ static int folio_shape(struct check *check, uint32_t index)
 		    !(frame_at(m, folio->head + i)->flags & FRAME_LARGE) ||
 		    frame_at(m, folio->head + i)->owner != index)
 			return bad(check, "frame %u is no page of its folio", folio->head + i);
-	if ((folio->flags & ~(uint32_t)(FOLIO_SHARED | FOLIO_HUGETLB)) ||
+	if ((folio->flags & ~(uint32_t)(FOLIO_SHARED | FOLIO_HUGETLB | FOLIO_EXCLUSIVE)) ||
+	    ((folio->flags & FOLIO_EXCLUSIVE) && m->state.marker != COW_MARKER_FRAME) ||
 	    ((folio->flags & FOLIO_HUGETLB) && folio->order != pmd_order(m)))
 		return bad(check, "folio %u is flagged as what it is not", index);
 	if (!ids_possible(check, folio))

@@ -222,7 +222,7 @@ static bool marker_look(const cow_machine *m, const struct leaf *leaf, uint32_t 
 	if ((pte & PTE_SWAP) || m->state.marker == COW_MARKER_PTE)
 		return pte & PTE_MARKER;
 	return pte_frame(pte) < m->pools[POOL_FRAME].used &&
-	       (frame_at(m, pte_frame(pte))->flags & FRAME_EXCLUSIVE);
+	       frame_exclusive(m, frame_at(m, pte_frame(pte)));
 }
 
 static bool pmd_marker_look(const cow_machine *m, uint64_t pmd)

@@ -326,15 +326,36 @@ uint32_t folio_mapped_most(const cow_machine *m, const struct folio *folio)
 {
 	uint32_t end = folio->head + folio_frames(folio), count, most = 0;
 
-	if (folio->mapcount == folio->entire)
-		return folio->entire; /* PTEs map nothing of it */
+	if (folio->mapcount == folio->entire + (folio->every << folio->order))
+		return folio->entire + folio->every; /* no frame counts a PTE */
 	for (uint32_t first = folio->head; first < end; first += count) {
 		const struct frame *frames = frames_chunk(m, first, end, &count);
 
 		for (uint32_t i = 0; i < count; i++)
 			most = frames[i].mapcount > most ? frames[i].mapcount : most;
 	}
-	return most + folio->entire;
+	return most + folio->every + folio->entire;
+}
+
+/* Of a folio that was just split from its PMD these are all frames of it, one like the other. */
+void folio_settle(cow_machine *m, uint32_t index)
+{
+	struct folio *folio = folio_at(m, index);
+	uint32_t end = folio->head + folio_frames(folio), every = folio->every, count;
+	uint32_t flag = folio->flags & FOLIO_EXCLUSIVE ? FRAME_EXCLUSIVE : 0;
+
+	if (!every)
+		return;
+	for (uint32_t first = folio->head; first < end; first += count) {
+		struct frame *frames = frames_chunk(m, first, end, &count);
+
+		for (uint32_t i = 0; i < count; i++) {
+			frames[i].mapcount += every;
+			frames[i].flags |= flag;
+		}
+	}
+	folio->every = 0;
+	folio->flags &= ~(uint32_t)FOLIO_EXCLUSIVE;
 }
 
 /* Nothing maps it any more: it lives on for its references alone. */
@@ -404,6 +425,7 @@ void folio_unmap_page(cow_machine *m, uint32_t index, uint32_t mm)
 	struct folio *folio = folio_at(m, owner);
 
 	machine_count(m, COW_COUNT_ATOMICS, 1);
+	folio_settle(m, owner);
 	/* Nobody owns what nobody maps; where PMDs map it, the first frame's marker is theirs. */
 	if (!--frame->mapcount && !folio->entire)
 		frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
@@ -415,8 +437,10 @@ void folio_unmap_page(cow_machine *m, uint32_t index, uint32_t mm)
 
 void folio_split(cow_machine *m, uint32_t index)
 {
-	struct folio folio = *folio_at(m, index);
+	struct folio folio;
 
+	folio_settle(m, index);
+	folio = *folio_at(m, index);
 	machine_count(m, COW_COUNT_FOLIO_SPLITS, 1);
 	pool_give(&m->pools[POOL_FOLIO], index);
 	for (uint32_t i = 0; i < folio_frames(&folio); i++) {

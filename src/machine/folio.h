@@ -101,8 +101,13 @@ static inline uint32_t page_refcount(const cow_machine *m, uint32_t frame)
 /* PTEs and PMDs that map this page. */
 static inline uint32_t page_mapcount(const cow_machine *m, uint32_t frame)
 {
-	return frame_at(m, frame)->mapcount +
-	       (frame_large(m, frame) ? folio_of(m, frame)->entire : 0);
+	const struct frame *at = frame_at(m, frame);
+	const struct folio *folio;
+
+	if (!(at->flags & FRAME_LARGE))
+		return at->mapcount;
+	folio = folio_at(m, at->owner);
+	return at->mapcount + folio->every + folio->entire;
 }
 
 /* PTEs and PMDs that map its folio. */

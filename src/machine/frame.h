@@ -59,6 +59,18 @@ static inline uint32_t frame_alloc(cow_machine *m)
 /* folio.c: a page of a large folio loses a mapping; a folio loses references. */
 void folio_unmap_page(cow_machine *m, uint32_t frame, uint32_t mm);
 void folio_put(cow_machine *m, uint32_t folio, uint32_t references);
+/* folio.c: each frame counts and says itself what its folio does for all of them.  Changes nothing that
+ * can be seen; whoever takes something away from a single frame needs it. */
+void folio_settle(cow_machine *m, uint32_t folio);
+
+/* PG_anon_exclusive of any frame. */
+static inline bool frame_exclusive(const cow_machine *m, const struct frame *frame)
+{
+	return (frame->flags & FRAME_EXCLUSIVE) ||
+	       ((frame->flags & FRAME_LARGE) &&
+		(folio_at(m, frame->owner)->flags & FOLIO_EXCLUSIVE));
+}
+
 /* swap.c: nothing maps the frame any more, and something holds it. */
 void frame_unmapped(cow_machine *m, uint32_t frame);
 /* rmap.c */

@@ -46,6 +46,7 @@ int machine_fail(cow_machine *m, int code, const char *format, ...)
 
 int machine_reserve(cow_machine *m, enum pool_id id, uint64_t more)
 {
+	pool_grant(&m->pools[id], more);
 	if (pool_spare(&m->pools[id]) >= more)
 		return 0;
 	machine_forget(m); /* a lone first chunk moves when it grows */
@@ -104,9 +105,11 @@ static bool fork_keeps_promise(const struct cow_policy *policy)
 	return policy->flags & COW_POLICY_FORK_COPIES_PINNED;
 }
 
-/* A machine with these scalars and empty pools. */
+enum { FIRST_SLOTS = 16, FIRST_TABLES = 2 }; /* of a pool, unless the caller says otherwise */
+
+/* A machine with these scalars and empty pools; `first` as for machine_create. */
 static int machine_make(const struct cow_allocator *allocator, const struct machine_state *state,
-			const struct cow_policy *policy, cow_machine **out)
+			const struct cow_policy *policy, const uint32_t *first, cow_machine **out)
 {
 	cow_machine *m = cow_zalloc_(allocator, sizeof(*m));
 	uint32_t shift = 0;
@@ -127,17 +130,26 @@ static int machine_make(const struct cow_allocator *allocator, const struct mach
 	for (int id = 0; id < POOL_COUNT; id++) {
 		uint32_t size = id == POOL_TABLE ? table_bytes(state) : pool_shapes[id].size;
 
-		if (pool_init(&m->allocator, &m->pools[id], size, pool_shapes[id].shift,
-			      id == POOL_TABLE ? 2 : 16)) {
+		uint32_t slots = first		     ? first[id] :
+				 id == POOL_TABLE ? FIRST_TABLES : FIRST_SLOTS;
+
+		if (pool_init(&m->allocator, &m->pools[id], size, pool_shapes[id].shift, slots)) {
 			cow_machine_destroy(m);
 			return -ENOMEM;
 		}
+		pool_settle(&m->pools[id]);
 	}
 	*out = m;
 	return 0;
 }
 
 int cow_machine_create(const struct cow_config *config, cow_machine **out)
+{
+	return machine_create(config, NULL, out);
+}
+
+int machine_create(const struct cow_config *config, const uint32_t first[POOL_COUNT],
+		   cow_machine **out)
 {
 	const struct cow_policy *policy;
 	const struct cow_geometry *geometry;
@@ -172,7 +184,7 @@ int cow_machine_create(const struct cow_config *config, cow_machine **out)
 	state.levels = geometry->levels;
 	for (unsigned level = 0; level < geometry->levels; level++)
 		state.bits[level] = geometry->bits[level];
-	error = machine_make(&config->allocator, &state, policy, out);
+	error = machine_make(&config->allocator, &state, policy, first, out);
 	if (error)
 		return error;
 	/* The zero page is frame 0; the kernel's own reference keeps it. */
@@ -202,7 +214,7 @@ int cow_machine_clone(const cow_machine *m, cow_machine **out)
 	*out = NULL;
 	if (!m)
 		return -EINVAL;
-	error = machine_make(&m->allocator, &m->state, m->policy, out);
+	error = machine_make(&m->allocator, &m->state, m->policy, NULL, out);
 	for (int id = 0; !error && id < POOL_COUNT; id++)
 		error = pool_copy(&m->allocator, &(*out)->pools[id], &m->pools[id]);
 	if (error) {

@@ -139,6 +139,9 @@ static inline void machine_count(cow_machine *m, enum cow_counter counter, uint6
 	m->counters[counter] += n;
 }
 
+/* cow_machine_create where the caller says how many slots each pool begins with (NULL: the default). */
+int machine_create(const struct cow_config *config, const uint32_t first[POOL_COUNT],
+		   cow_machine **out);
 /* Tells the observers that something changed. */
 void change_tell(cow_machine *m, const struct cow_change *change);
 /* Makes room in a pool.  Returns 0 or -ENOMEM, with the error record filled. */

@@ -20,7 +20,7 @@ uint32_t object_frame(const cow_machine *m, uint32_t object, uint64_t index)
 	struct leaf leaf;
 	uint64_t page = index;
 
-	if (index >= m->pages || !leaf_next(m, object_at(m, object)->root, &page, index + 1, &leaf))
+	if (!leaf_next(m, object_at(m, object)->root, &page, index + 1, &leaf))
 		return 0;
 	return leaf.pmd ? pmd_frame(m, *leaf.pmd, index) : pte_frame(leaf.ptes[leaf_slot(m, index)]);
 }

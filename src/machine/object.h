@@ -11,7 +11,7 @@
 
 /* A new object with no page and no mapping; needs one object in reserve. */
 uint32_t object_create(cow_machine *m, uint32_t flags);
-/* The frame of a page; 0: it has none. */
+/* The frame of a page, which is less than m->pages; 0: it has none. */
 uint32_t object_frame(const cow_machine *m, uint32_t object, uint64_t index);
 /* Gives a page a frame, and the frame its page-cache reference; needs tables in reserve. */
 void object_add(cow_machine *m, uint32_t object, uint64_t index, uint32_t frame);

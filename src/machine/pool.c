@@ -27,6 +27,7 @@ int pool_init(const struct cow_allocator *allocator, struct pool *pool, uint32_t
 	pool->size = size;
 	pool->shift = shift;
 	pool->used = 1;
+	pool->granted = UINT64_MAX; /* not counted, but for pools of a machine */
 	if (first > chunk_slots(pool))
 		first = chunk_slots(pool);
 	pool->chunks = cow_zalloc_(allocator, sizeof(*pool->chunks));
@@ -138,6 +139,8 @@ uint32_t pool_take(struct pool *pool)
 {
 	uint32_t index = pool->free;
 
+	if (POOL_EXACT && pool->live >= pool->granted)
+		pool->overdrawn = true;
 	if (index) {
 		uint32_t *link = pool_at(pool, index);
 

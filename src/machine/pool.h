@@ -6,7 +6,9 @@
  * Nothing here knows what a slot holds.
  *
  * Memory is asked for in pool_reserve alone.  Whoever wants to change a machine reserves first all
- * that the change may need; from then on nothing can fail.
+ * that the change may need; from then on nothing can fail.  A chunk has room for more than was asked
+ * for, in which a reservation that is too small would go unnoticed, so debug builds (no NDEBUG) count
+ * what was granted, and the machine check tells of a slot that was taken beyond it.
  */
 #ifndef COWLAB_MACHINE_POOL_H
 #define COWLAB_MACHINE_POOL_H
@@ -25,7 +27,29 @@ struct pool {
 	uint32_t live;       /* slots in use, slot 0 aside */
 	uint32_t size;       /* bytes a slot, a multiple of 4 */
 	uint32_t shift;      /* log2 slots a chunk */
+	bool overdrawn;      /* POOL_EXACT: a slot was taken that nobody had reserved */
+	uint64_t granted;    /* POOL_EXACT: most slots that may be in use until the call ends */
 };
+
+#ifdef NDEBUG
+enum { POOL_EXACT = 0 };
+#else
+enum { POOL_EXACT = 1 };
+#endif
+
+/* `more` slots beyond those in use may be taken. */
+static inline void pool_grant(struct pool *pool, uint64_t more)
+{
+	if (POOL_EXACT && pool->granted < pool->live + more)
+		pool->granted = pool->live + more;
+}
+
+/* What was granted and not taken is granted no more. */
+static inline void pool_settle(struct pool *pool)
+{
+	if (POOL_EXACT)
+		pool->granted = pool->live;
+}
 
 /* Slots that can be taken with no new memory. */
 static inline uint64_t pool_spare(const struct pool *pool)

@@ -214,7 +214,8 @@ int tables_reserve(cow_machine *m, uint32_t root, uint64_t first, uint64_t end, 
 
 	for (uint32_t level = 0; level < m->state.levels; level++)
 		most += tables_covering(m, level, first, end) * (level ? 1 : 2);
-	if (pool_spare(&m->pools[POOL_TABLE]) >= most && pool_spare(&m->pools[POOL_INFO]) >= most)
+	if (!POOL_EXACT && pool_spare(&m->pools[POOL_TABLE]) >= most &&
+	    pool_spare(&m->pools[POOL_INFO]) >= most)
 		return 0;
 	error = machine_reserve(m, POOL_TABLE, more + tables_missing(m, root, first, end));
 	/* Both pools are used at the same indices, so the second must be as large as the first. */

@@ -127,7 +127,7 @@ static inline bool marker_get(cow_machine *m, const struct leaf *leaf, uint32_t 
 	case COW_MARKER_NONE:
 		return false;
 	case COW_MARKER_FRAME:
-		return frame->flags & FRAME_EXCLUSIVE;
+		return frame_exclusive(m, frame);
 	case COW_MARKER_PTE:
 		return leaf->ptes[slot] & PTE_MARKER;
 	default:
@@ -142,6 +142,8 @@ static inline void marker_put(cow_machine *m, const struct leaf *leaf, uint32_t 
 	case COW_MARKER_NONE:
 		break;
 	case COW_MARKER_FRAME:
+		if (!set && (frame->flags & FRAME_LARGE))
+			folio_settle(m, frame->owner);
 		frame->flags = set ? frame->flags | FRAME_EXCLUSIVE
 				   : frame->flags & ~(uint32_t)FRAME_EXCLUSIVE;
 		break;

@@ -28,13 +28,13 @@ enum { REFCOUNT_LIMIT = 0x7fffffff }; /* try_grab_page refuses to go past it */
 enum frame_flags {
 	FRAME_ANON = 1,       /* PageAnon; owner is its anon */
 	FRAME_EXCLUSIVE = 2,  /* PG_anon_exclusive, where the marker lives in the frame; of a folio that
-	                         PMDs map it is the first frame's that counts */
+	                         PMDs map it is the first frame's that counts; see FOLIO_EXCLUSIVE */
 	FRAME_BATCHED = 4,    /* an LRU batch holds a reference */
 	FRAME_ZERO = 8,       /* the shared zero page */
 	FRAME_SHARED = 16,    /* page of an object, which holds a reference; owner is the object */
 	FRAME_KSM = 32,       /* PageKsm, with FRAME_ANON; owner is its first item */
 	FRAME_LARGE = 64,     /* part of a large folio; owner is the folio, refcount is 0, and mapcount counts
-	                         the PTEs that map this frame */
+	                         the PTEs that map this frame beside the folio's `every` */
 	FRAME_SWAPCACHE = 128, /* in the swap cache, which holds a reference; owner is the slot */
 	FRAME_WRITEBACK = 256, /* is being written to its slot */
 	FRAME_LAZYFREE = 512,  /* madvise free: no swap backs it until it is dirty again */
@@ -63,6 +63,7 @@ enum { FRAME_SHIFT = 12 }; /* 4096 frames a chunk: 64 KiB of each half */
 enum folio_flags {
 	FOLIO_SHARED = 1,  /* more than one mm may map it (FOLIO_MM_IDS_SHARED) */
 	FOLIO_HUGETLB = 2, /* of the hugetlb pool; never split */
+	FOLIO_EXCLUSIVE = 4, /* each of its frames is FRAME_EXCLUSIVE, whatever it says itself */
 };
 
 /* A large folio: its frames lie behind each other, aligned to their number. */
@@ -78,6 +79,9 @@ struct folio {
 	uint32_t mm[2];          /* mms that are told apart, 0: free; and */
 	uint32_t mm_mapcount[2]; /* how much of mapcount is theirs */
 	uint64_t index;    /* page offset of the first frame within its anon or object */
+	uint32_t every;    /* PTEs that map each of its frames and that no frame counts: those of PMDs that
+	                      were split, until one of its pages is unmapped (folio_settle) */
+	uint32_t unused;
 };
 
 /* A swap slot: in use while an entry names it or the swap cache has it. */

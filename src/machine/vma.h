@@ -52,7 +52,7 @@ uint32_t vma_merge(cow_machine *m, uint32_t vma);
 uint32_t vma_cut(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
 /* Splits at the ends of a range, so that it is made of whole VMAs. */
 void vma_isolate(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
-/* Reserves what vma_isolate and `more` new VMAs may need. */
+/* Reserves what vma_isolate, or vma_cut and vma_merge of each VMA, and `more` new VMAs may need. */
 int vma_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, uint64_t more);
 
 /* Write permission implies read permission on the machines that are modelled. */
