@@ -297,7 +297,10 @@ static struct composed *compose(const struct cow_allocator *allocator,
 	/* The flags belong to the decisions that need them.  Rules of some decisions never count
 	 * the mappings of single pages. */
 	policy->flags = (from[COW_DECIDE_FORK]->flags & COW_POLICY_FORK_COPIES_FREELY) |
-			(base->flags & COW_POLICY_ZAP_DRAINS_LRU);
+			(base->flags & (COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_MREMAP_MANY |
+					COW_POLICY_COLLAPSE_WRITABLE |
+					COW_POLICY_KSM_KEEPS_UNREADABLE |
+					COW_POLICY_FORK_COPIES_HUGETLB));
 	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
 		policy->decide[id] = from[id]->decide[id];
 		if (counting >> id & 1)

@@ -33,7 +33,8 @@ void domain_order(struct domain *domain, field_set keys)
 			unsigned field = search_order[i];
 			field_set bit = (field_set)1 << field;
 
-			if ((domain->may & bit) && !(keys & bit) == (pass == 1))
+			if ((domain->may & bit) && !(keys & bit) == (pass == 1) &&
+			    !(pass && (domain->free >> domain->shift[field] & 1)))
 				domain->order[domain->depth++] = (uint8_t)field;
 		}
 		if (!pass)
@@ -43,12 +44,54 @@ void domain_order(struct domain *domain, field_set keys)
 		field_set bit = (field_set)1 << domain->order[depth];
 
 		assigned |= bit;
-		domain->check_count[depth] = 0;
-		for (unsigned i = 0; i < constraint_count; i++)
-			if (constraint_wanted(i, domain->wants) && (constraints[i].fields & bit) &&
-			    !(constraints[i].fields & ~assigned))
-				domain->checks[depth][domain->check_count[depth]++] = (uint8_t)i;
+		for (unsigned set = 0; set < 2; set++) {
+			uint8_t *count = &domain->check_count[depth][set];
+
+			*count = 0;
+			for (unsigned i = 0; i < constraint_count; i++)
+				if (constraint_wanted(i, domain->wants) &&
+				    (constraints[i].fields & bit) &&
+				    !(constraints[i].fields & ~assigned) &&
+				    !(domain->idle[set][i] & bit))
+					domain->checks[depth][set][(*count)++] = (uint8_t)i;
+		}
 	}
+}
+
+enum { IDLE_BITS = 8 }; /* constraints over more bits are always looked at */
+
+/* Finds what makes a constraint hold alone, by trying all that it speaks of. */
+static void find_idle(struct domain *domain, unsigned i)
+{
+	field_set fields = constraints[i].fields, idle[2] = {fields, fields};
+	unsigned used[FIELD_COUNT], count = 0, bits = 0;
+
+	for (unsigned field = 0; field < FIELD_COUNT; field++)
+		if (fields >> field & 1) {
+			used[count++] = field;
+			bits += (unsigned)__builtin_popcount(domain->top[field]);
+		}
+	domain->idle[0][i] = domain->idle[1][i] = 0;
+	if (bits > IDLE_BITS)
+		return;
+	for (unsigned all = 0; all < 1u << bits; all++) {
+		field_set set = 0;
+		uint64_t word = 0;
+
+		for (unsigned k = 0, rest = all; k < count; k++) {
+			unsigned value = rest & domain->top[used[k]];
+
+			rest >>= __builtin_popcount(domain->top[used[k]]);
+			word = domain_set(domain, word, used[k], value);
+			set |= (field_set)(value != 0) << used[k];
+		}
+		if (constraints[i].holds(domain_view(word)))
+			continue;
+		idle[0] &= set;
+		idle[1] &= ~set;
+	}
+	domain->idle[0][i] = idle[0];
+	domain->idle[1][i] = idle[1];
 }
 
 bool domain_add_value(struct domain *domain, unsigned field, unsigned value)
@@ -83,6 +126,7 @@ void domain_init(struct domain *domain, const struct cow_policy *policy, enum co
 		uint64_t word;
 		struct cow_view view;
 	} u;
+	field_set spoken = 0;
 
 	*domain = (struct domain){.id = id};
 	domain->may = domain_may(policy, id);
@@ -106,58 +150,60 @@ void domain_init(struct domain *domain, const struct cow_policy *policy, enum co
 	ADD_VALUES(domain, FEATURE_mapped_most, mosts);
 	ADD_VALUES(domain, FEATURE_swapcount, swapcounts);
 	ADD_VALUES(domain, FEATURE_order, orders);
+	for (unsigned i = 0; i < constraint_count; i++)
+		if (constraint_wanted(i, domain->wants)) {
+			find_idle(domain, i);
+			spoken |= constraints[i].fields;
+		}
+	for (unsigned field = 0; field < FIELD_COUNT; field++) {
+		if (domain->top[field] > 1)
+			continue;
+		domain->bits |= (field_set)1 << field;
+		if ((domain->may & ~spoken) >> field & 1)
+			domain->free |= (uint64_t)1 << domain->shift[field];
+	}
 	domain_order(domain, 0);
 }
 
-static bool checks_hold(const struct domain *domain, unsigned depth, uint64_t word)
+static inline bool checks_hold(const struct domain *domain, unsigned depth, bool set, uint64_t word)
 {
+	const uint8_t *check = domain->checks[depth][set];
+	const uint8_t *end = check + domain->check_count[depth][set];
 	struct cow_view view = domain_view(word);
 
-	for (unsigned i = 0; i < domain->check_count[depth]; i++)
-		if (!constraints[domain->checks[depth][i]].holds(view))
+	for (; check < end; check++)
+		if (!constraints[*check].holds(view))
 			return false;
 	return true;
 }
 
 enum { NEAR_REFS = 4 };
 
-/* The values to try: for the page count also those next to what is accounted for, last. */
-static unsigned values_at(const struct domain *domain, unsigned field, uint64_t word,
-			  uint16_t values[DOMAIN_VALUES])
+/* The page counts to try: the values, and those next to what is accounted for, last. */
+static unsigned refcounts_at(const struct domain *domain, uint64_t word,
+			     uint16_t values[DOMAIN_VALUES])
 {
-	unsigned count = domain->value_count[field];
+	unsigned count = domain->value_count[FEATURE_refcount];
+	unsigned base = view_base_refs(domain_view(word));
 
-	memcpy(values, domain->values[field], count * sizeof(*values));
-	if (field == FEATURE_refcount) {
-		unsigned base = view_base_refs(domain_view(word));
+	memcpy(values, domain->values[FEATURE_refcount], count * sizeof(*values));
+	for (unsigned extra = 0; extra < NEAR_REFS; extra++) {
+		unsigned at = 0, kept = count;
 
-		for (unsigned extra = 0; extra < NEAR_REFS; extra++) {
-			unsigned at = 0, kept = count;
-
-			if (base + extra > REFCOUNT_TOP)
-				break;
-			while (at < kept && values[at] != base + extra)
-				at++;
-			if (at == kept)
-				count++;
-			memmove(&values[at], &values[at + 1], (count - 1 - at) * sizeof(*values));
-			values[count - 1] = (uint16_t)(base + extra);
-		}
+		if (base + extra > REFCOUNT_TOP)
+			break;
+		while (at < kept && values[at] != base + extra)
+			at++;
+		if (at == kept)
+			count++;
+		memmove(&values[at], &values[at + 1], (count - 1 - at) * sizeof(*values));
+		values[count - 1] = (uint16_t)(base + extra);
 	}
 	return count;
 }
 
-struct walk {
-	const struct domain *domain;
-	domain_visit_fn *visit;
-	void *ctx;
-	uint64_t *seed; /* NULL: in order */
-	bool wide;
-	uint64_t found;
-};
-
 /* splitmix64 */
-static uint64_t draw(uint64_t *seed)
+static inline uint64_t draw(uint64_t *seed)
 {
 	uint64_t z = (*seed += 0x9e3779b97f4a7c15u);
 
@@ -167,60 +213,121 @@ static uint64_t draw(uint64_t *seed)
 }
 
 /* A number below `count`, without a division. */
-static unsigned below(uint64_t dice, unsigned count)
+static inline unsigned below(uint64_t dice, unsigned count)
 {
 	return (unsigned)((dice & UINT32_MAX) * count >> 32);
 }
 
-/* True once the fields from `depth` on have values that fulfil the constraints. */
-static bool complete(struct walk *walk, unsigned depth, uint64_t word)
+/* A field in the search, and how far its values have been tried. */
+struct level {
+	uint64_t word;          /* the fields before it have values */
+	const uint16_t *values;
+	unsigned count, tried;
+	unsigned start;         /* where the first value to try is */
+	unsigned first;         /* and what it is */
+};
+
+struct walk {
+	const struct domain *domain;
+	domain_visit_fn *visit;
+	void *ctx;
+	uint64_t *seed; /* NULL: in order */
+	uint64_t dice;  /* what fields of one bit are to be, where that is possible */
+	bool wide;
+	uint64_t found;
+	uint16_t refcounts[DOMAIN_VALUES];
+	struct level levels[FIELD_COUNT];
+};
+
+static inline void level_enter(struct walk *walk, unsigned depth, uint64_t word)
 {
 	const struct domain *domain = walk->domain;
-	uint16_t values[DOMAIN_VALUES];
-	unsigned field, count, start = 0;
+	struct level *level = &walk->levels[depth];
+	unsigned field = domain->order[depth];
 
-	if (depth == domain->depth) {
-		walk->found = word;
-		return true;
+	level->word = word;
+	level->tried = level->start = 0;
+	level->values = domain->values[field];
+	level->count = domain->value_count[field];
+	if (field == FEATURE_refcount) {
+		level->values = walk->refcounts;
+		level->count = refcounts_at(domain, word, walk->refcounts);
 	}
-	field = domain->order[depth];
-	count = values_at(domain, field, word, values);
-	if (walk->seed) {
+	if (walk->seed && (domain->bits >> field & 1)) {
+		level->start = level->first = walk->dice >> domain->shift[field] & 1;
+	} else if (walk->seed) {
 		uint64_t dice = draw(walk->seed);
 
+		level->start = below(dice, level->count);
 		/* Half of the page counts are what is accounted for, or little more. */
-		if (field == FEATURE_refcount && (dice >> 60 & 1) && count > NEAR_REFS)
-			start = count - 1 - below(dice, NEAR_REFS);
-		else
-			start = below(dice, count);
-		if (walk->wide && count > 2 && (dice >> 32 & 3) == 0)
-			values[start] = (uint16_t)(dice >> 40 & domain->top[field]);
+		if (field == FEATURE_refcount && (dice >> 60 & 1) && level->count > NEAR_REFS)
+			level->start = level->count - 1 - below(dice, NEAR_REFS);
+		level->first = level->values[level->start];
+		if (walk->wide && level->count > 2 && (dice >> 32 & 3) == 0)
+			level->first = (uint16_t)(dice >> 40 & domain->top[field]);
+	} else {
+		level->first = level->values[0];
 	}
-	for (unsigned i = 0; i < count; i++) {
-		unsigned at = start + i < count ? start + i : start + i - count;
-		uint64_t next = domain_set(domain, word, field, values[at]);
+}
 
-		if (checks_hold(domain, depth, next) && complete(walk, depth + 1, next))
+/* The next value that fulfils the constraints.  False: there is none left. */
+static inline bool level_next(const struct domain *domain, struct level *level, unsigned depth,
+			      uint64_t *word)
+{
+	unsigned field = domain->order[depth];
+
+	while (level->tried < level->count) {
+		unsigned at = level->start + level->tried;
+		unsigned value = level->tried ? level->values[at < level->count ? at
+										: at - level->count]
+					      : level->first;
+
+		level->tried++;
+		*word = domain_set(domain, level->word, field, value);
+		if (checks_hold(domain, depth, value != 0, *word))
 			return true;
 	}
 	return false;
 }
 
+/* True once the fields from `from` on have values that fulfil the constraints. */
+static bool complete(struct walk *walk, unsigned from, uint64_t word)
+{
+	const struct domain *domain = walk->domain;
+	unsigned depth = from;
+
+	while (depth < domain->depth) {
+		level_enter(walk, depth, word);
+		while (!level_next(domain, &walk->levels[depth], depth, &word))
+			if (depth-- == from)
+				return false;
+		depth++;
+	}
+	walk->found = word;
+	return true;
+}
+
 static int walk_keys(struct walk *walk, unsigned depth, uint64_t word)
 {
 	const struct domain *domain = walk->domain;
-	uint16_t values[DOMAIN_VALUES];
+	uint16_t near[DOMAIN_VALUES];
+	const uint16_t *values;
 	unsigned field, count;
 	int result = 0;
 
 	if (depth == domain->keys)
 		return complete(walk, depth, word) ? walk->visit(walk->ctx, walk->found) : 0;
 	field = domain->order[depth];
-	count = values_at(domain, field, word, values);
+	values = domain->values[field];
+	count = domain->value_count[field];
+	if (field == FEATURE_refcount) {
+		values = near;
+		count = refcounts_at(domain, word, near);
+	}
 	for (unsigned i = 0; i < count && !result; i++) {
 		uint64_t next = domain_set(domain, word, field, values[i]);
 
-		if (checks_hold(domain, depth, next))
+		if (checks_hold(domain, depth, values[i] != 0, next))
 			result = walk_keys(walk, depth + 1, next);
 	}
 	return result;
@@ -238,16 +345,26 @@ static uint64_t must_word(const struct domain *domain)
 
 int domain_walk(const struct domain *domain, domain_visit_fn *visit, void *ctx)
 {
-	struct walk walk = {.domain = domain, .visit = visit, .ctx = ctx};
+	struct walk walk;
 
+	walk.domain = domain;
+	walk.visit = visit;
+	walk.ctx = ctx;
+	walk.seed = NULL;
+	walk.wide = false;
 	return walk_keys(&walk, 0, must_word(domain));
 }
 
 uint64_t domain_draw(const struct domain *domain, uint64_t *seed, bool wide)
 {
-	struct walk walk = {.domain = domain, .seed = seed, .wide = wide};
+	struct walk walk; /* filled as far as it is looked at: the levels are many */
 
+	walk.domain = domain;
+	walk.seed = seed;
+	walk.wide = wide;
+	walk.found = 0;
+	walk.dice = draw(seed);
 	/* Keys are no different here; complete() searches from the first field. */
-	complete(&walk, 0, must_word(domain));
+	complete(&walk, 0, must_word(domain) | (walk.dice & domain->free));
 	return walk.found;
 }

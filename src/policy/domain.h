@@ -28,11 +28,16 @@ struct domain {
 	unsigned wants;                /* which constraints hold */
 	uint8_t shift[FIELD_COUNT];    /* where a field lies in the word of a view */
 	uint16_t top[FIELD_COUNT];     /* its largest value */
-	unsigned depth;                /* fields in the search */
+	field_set bits;                /* fields of one bit, */
+	uint64_t free;                 /* and the bits of a view whose fields no constraint speaks of */
+	unsigned depth;                /* fields in the search: the others are free, or fixed */
 	unsigned keys;                 /* the first so many are walked exhaustively */
 	uint8_t order[FIELD_COUNT];    /* field at each depth */
-	uint8_t checks[FIELD_COUNT][DOMAIN_CHECKS]; /* constraints that are complete at a depth */
-	uint8_t check_count[FIELD_COUNT];
+	/* Constraints that are complete at a depth, by whether the field is 0 there: those that hold
+	 * then whatever the other fields are need no look. */
+	uint8_t checks[FIELD_COUNT][2][DOMAIN_CHECKS];
+	uint8_t check_count[FIELD_COUNT][2];
+	field_set idle[2][DOMAIN_CHECKS]; /* fields that make a constraint hold by being 0, or not 0 */
 	uint16_t values[FIELD_COUNT][DOMAIN_VALUES]; /* of a count: what to try, ascending */
 	uint8_t value_count[FIELD_COUNT];
 };

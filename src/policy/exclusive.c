@@ -48,6 +48,15 @@ static const struct cow_rule *large_folio_write(struct cow_view v)
 	return v.refcount == v.mapcount ? &sole : &referenced;
 }
 
+static const struct cow_rule *exclusive_6_2_write(struct cow_view v)
+{
+	RULE(large, COPY, 0, "large",
+	     "v6.12: wp_can_reuse_anon_folio reuses no page of a large folio, so that it is let go "
+	     "of sooner");
+
+	return !v.exclusive && v.order ? &large : exclusive_write(v);
+}
+
 static const struct cow_rule *exclusive_6_15_write(struct cow_view v)
 {
 	if (!v.exclusive && v.order)
@@ -189,7 +198,8 @@ const struct cow_policy policy_exclusive_5_19 = {
 	.summary = "reuse what is marked exclusive, else page-count-5.18; read-only pins unshare",
 	.kernels = "5.19 to 6.1 (is 6.1.192)",
 	.marker = COW_MARKER_FRAME,
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_KSM_KEEPS_UNREADABLE,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_write,
 		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
@@ -220,9 +230,9 @@ const struct cow_policy policy_exclusive_6_2 = {
 	.summary = "exclusive-5.19, and long-term read-only pins unshare zero and file pages too",
 	.kernels = "6.2 to 6.14 (is 6.12.107)",
 	.marker = COW_MARKER_FRAME,
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE,
 	.decide = {
-		[COW_DECIDE_WRITE] = exclusive_write,
+		[COW_DECIDE_WRITE] = exclusive_6_2_write,
 		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
 		[COW_DECIDE_HUGETLB] = hugetlb_write,
 		[COW_DECIDE_FORK] = exclusive_fork,
@@ -275,6 +285,7 @@ const struct cow_policy policy_exclusive = {
 	.summary = "exclusive-6.2, and a large folio that one mm maps is reused",
 	.kernels = "6.15 onwards (is 6.18.44)",
 	.marker = COW_MARKER_FRAME,
+	.flags = COW_POLICY_MREMAP_MANY,
 	.decide = EXCLUSIVE_DECISIONS,
 };
 
@@ -284,5 +295,6 @@ const struct cow_policy policy_pte_exclusive = {
 	.summary = "exclusive, with the marker in a software bit of the PTE",
 	.kernels = "none (proposed in December 2021)",
 	.marker = COW_MARKER_PTE,
+	.flags = COW_POLICY_MREMAP_MANY,
 	.decide = EXCLUSIVE_DECISIONS,
 };

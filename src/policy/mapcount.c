@@ -149,7 +149,8 @@ const struct cow_policy policy_mapcount = {
 	.name = "mapcount",
 	.summary = "reuse if nobody else maps the page; references do not count",
 	.kernels = "2.6.13 to 5.7.2 (is 4.19.1)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_FORK_COPIES_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = mapcount_write,
 		[COW_DECIDE_PMD] = mapcount_pmd_copy,
@@ -179,7 +180,8 @@ const struct cow_policy policy_mapcount_force_break = {
 	.name = "mapcount-force-break",
 	.summary = "mapcount, and every reference in a private mapping breaks COW as a write would",
 	.kernels = "5.8; 5.7.3, 5.4.47 and 4.19.189 onwards (is 5.8)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_FORK_COPIES_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = force_break_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,
@@ -209,7 +211,8 @@ const struct cow_policy policy_mapcount_unshare = {
 	.name = "mapcount-unshare",
 	.summary = "mapcount, and a read reference replaces a shared page by a read-only copy",
 	.kernels = "none (proposed in 2020 and 2021; Andrea Arcangeli's tree, on 5.10)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_FORK_COPIES_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = mapcount_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,

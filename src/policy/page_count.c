@@ -121,7 +121,8 @@ const struct cow_policy policy_page_count_2_6 = {
 	.name = "page-count-2.6",
 	.summary = "reuse if nobody else has a reference; fork knows no pins",
 	.kernels = "until 2.6.12 (is 2.6.12)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_FORK_COPIES_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_2_6_write,
 		[COW_DECIDE_PMD] = page_count_2_6_pmd,
@@ -151,7 +152,8 @@ const struct cow_policy policy_page_count = {
 	.name = "page-count",
 	.summary = "reuse if nobody has another reference; fork copies what may be pinned",
 	.kernels = "5.9 to 5.17 (is 5.10.262)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_FORK_COPIES_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,
@@ -181,7 +183,8 @@ const struct cow_policy policy_page_count_5_18 = {
 	.name = "page-count-5.18",
 	.summary = "page-count, once the LRU batch is drained and the swap cache freed",
 	.kernels = "5.18 (is 5.18)",
-	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES,
+	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
+		 COW_POLICY_FORK_COPIES_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_5_18_write,
 		[COW_DECIDE_PMD] = page_count_5_18_pmd,

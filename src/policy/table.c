@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* Views drawn to find what matters, views drawn to try the rows, and how often to go on. */
-enum { SAMPLES = 8000, TRIALS = 20000, ROUNDS = 48 };
+/* Views drawn to find what matters; views drawn to try the rows; and how many more of them where
+ * conditions are on counts, of which the walk over combinations takes but some values.  How often
+ * to go on. */
+enum { SAMPLES = 2000, TRIALS = 6000, COUNT_TRIALS = 14000, ROUNDS = 48 };
 
 static const char *const feature_names[FEATURE_COUNT] = {
 #define X(field, width) #field,
@@ -73,26 +75,37 @@ static const struct cow_rule *ask(const struct search *search, uint64_t word)
 	return search->decide(domain_view(word));
 }
 
-/* Changes single fields of possible views.  The views that this makes need not be possible. */
+/* Changes single fields of a possible view, and notes those that change the answer.  The views that
+ * this makes need not be possible.  True: there was one that was not known to matter. */
+static bool probe(struct search *search, uint64_t word, const struct cow_rule *rule)
+{
+	const struct domain *domain = &search->domain;
+	field_set found = 0;
+
+	for (field_set left = domain->may & ~search->keys; left; left &= left - 1) {
+		unsigned field = (unsigned)__builtin_ctzll(left);
+
+		for (unsigned v = 0; v < domain->value_count[field]; v++) {
+			uint64_t other = domain_set(domain, word, field, domain->values[field][v]);
+
+			if (other != word && ask(search, other) != rule) {
+				found |= (field_set)1 << field;
+				break;
+			}
+		}
+	}
+	search->keys |= found;
+	return found;
+}
+
 static void find_keys(struct search *search)
 {
 	uint64_t seed = 1;
 
 	for (unsigned i = 0; i < SAMPLES; i++) {
 		uint64_t word = domain_draw(&search->domain, &seed, false);
-		const struct cow_rule *rule = ask(search, word);
 
-		for (unsigned field = 0; field < FIELD_COUNT; field++) {
-			if (!(search->domain.may & ~search->keys & (field_set)1 << field))
-				continue;
-			for (unsigned v = 0; v < search->domain.value_count[field]; v++) {
-				unsigned value = search->domain.values[field][v];
-				uint64_t other = domain_set(&search->domain, word, field, value);
-
-				if (ask(search, other) != rule)
-					search->keys |= (field_set)1 << field;
-			}
-		}
+		probe(search, word, ask(search, word));
 	}
 }
 
@@ -187,34 +200,50 @@ static void learn(struct search *search, uint64_t word, const struct tree_row *r
 					 domain_get(&search->domain, word, field));
 }
 
+/* Tries the rows on views that they were not made from.  1: they are right; 0: something was learnt,
+ * so that they must be made anew. */
+static int try_rows(struct search *search, uint64_t *seed)
+{
+	unsigned trials = TRIALS;
+
+	for (unsigned field = 0; field < FIELD_COUNT; field++)
+		if ((search->keys >> field & 1) &&
+		    search->domain.value_count[field] <= search->domain.top[field])
+			trials = TRIALS + COUNT_TRIALS;
+	domain_order(&search->domain, 0);
+	for (unsigned trial = 0; trial < trials; trial++) {
+		uint64_t word = domain_draw(&search->domain, seed, trial & 1);
+		const struct tree_row *row = NULL;
+		const struct cow_rule *rule = ask(search, word);
+
+		if (!rule)
+			return -EINVAL;
+		if (covering(search, word, &row) != 1 || row->rule != rule) {
+			learn(search, word, row);
+			return 0;
+		}
+		if (trial < TRIALS && probe(search, word, rule))
+			return 0;
+	}
+	return 1;
+}
+
 static int search_rows(struct search *search)
 {
 	uint64_t seed = 2;
-	unsigned round, trial;
 	int error;
 
 	find_keys(search);
-	for (round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		error = make_rows(search);
 		if (error)
 			return error;
-		domain_order(&search->domain, 0);
-		for (trial = 0; trial < TRIALS; trial++) {
-			uint64_t word = domain_draw(&search->domain, &seed, trial & 1);
-			const struct tree_row *row = NULL;
-			const struct cow_rule *rule = ask(search, word);
-
-			if (!rule)
-				return -EINVAL;
-			if (covering(search, word, &row) == 1 && row->rule == rule)
-				continue;
-			learn(search, word, row);
-			break;
-		}
-		if (trial == TRIALS) {
-			search->exact = true;
+		error = try_rows(search, &seed);
+		if (error < 0)
+			return error;
+		search->exact = error;
+		if (search->exact)
 			return 0;
-		}
 	}
 	return 0;
 }

@@ -30,10 +30,8 @@ unsigned tree_feature(const struct domain *domain, unsigned feature, uint64_t wo
 bool tree_covers(const struct tree *tree, const struct tree_row *row, uint64_t word)
 {
 	for (uint64_t left = tree->features; left; left &= left - 1) {
-		unsigned feature = 0, value;
+		unsigned feature = (unsigned)__builtin_ctzll(left), value;
 
-		while (!(left >> feature & 1))
-			feature++;
 		value = tree_feature(tree->domain, feature, word);
 		if (value < row->range[feature].low || value > row->range[feature].high)
 			return false;
@@ -212,26 +210,63 @@ static int grow(struct tree *tree, size_t first, size_t end, const struct policy
 	return 0;
 }
 
-/* True if no point of a row other than a and b lies in the box. */
-static bool box_is_free(const struct tree *tree, const struct tree_row *box, size_t a, size_t b)
+/* A box by its features that exclude something. */
+struct box {
+	const struct tree_row *row;
+	unsigned narrow[FEATURE_COUNT], count;
+};
+
+static bool box_meets(const struct box *box, const struct tree_row *row)
 {
-	unsigned narrow[FEATURE_COUNT], count = 0, n;
+	for (unsigned n = 0; n < box->count; n++) {
+		unsigned f = box->narrow[n];
 
-	for (unsigned f = 0; f < FEATURE_COUNT; f++)
-		if (box->range[f].low > 0 || box->range[f].high < tree_top(tree->domain, f))
-			narrow[count++] = f;
-	for (size_t i = 0; i < tree->point_count; i++) {
-		const struct tree_point *point = &tree->points[i];
-
-		if (point->row == a || point->row == b)
-			continue;
-		for (n = 0; n < count; n++)
-			if (point->value[narrow[n]] < box->range[narrow[n]].low ||
-			    point->value[narrow[n]] > box->range[narrow[n]].high)
-				break;
-		if (n == count)
+		if (row->range[f].high < box->row->range[f].low ||
+		    row->range[f].low > box->row->range[f].high)
 			return false;
 	}
+	return true;
+}
+
+static bool box_holds(const struct box *box, const struct tree_point *point)
+{
+	for (unsigned n = 0; n < box->count; n++) {
+		unsigned f = box->narrow[n];
+
+		if (point->value[f] < box->row->range[f].low ||
+		    point->value[f] > box->row->range[f].high)
+			return false;
+	}
+	return true;
+}
+
+/* True if no point of a row other than a and b lies in the box.  A row lies around its points, so
+ * only those of rows that meet the box are looked at. */
+static bool box_is_free(struct tree *tree, const struct tree_row *row, size_t a, size_t b)
+{
+	struct box box = {.row = row};
+	bool met = false;
+
+	for (unsigned f = 0; f < FEATURE_COUNT; f++)
+		if (row->range[f].low > 0 || row->range[f].high < tree_top(tree->domain, f))
+			box.narrow[box.count++] = f;
+	/* What was in the way last is often in the way again. */
+	if (tree->points[tree->blocker].row != a && tree->points[tree->blocker].row != b &&
+	    box_holds(&box, &tree->points[tree->blocker]))
+		return false;
+	for (size_t r = 0; r < tree->row_count; r++) {
+		struct tree_row *other = &tree->rows[r];
+
+		other->met = r != a && r != b && !other->merged && box_meets(&box, other);
+		met |= other->met;
+	}
+	if (!met)
+		return true;
+	for (size_t i = 0; i < tree->point_count; i++)
+		if (tree->rows[tree->points[i].row].met && box_holds(&box, &tree->points[i])) {
+			tree->blocker = i;
+			return false;
+		}
 	return true;
 }
 
@@ -299,7 +334,7 @@ int tree_grow(struct tree *tree)
 
 	for (unsigned f = 0; f < FEATURE_COUNT; f++)
 		widest[f] = (struct policy_range){0, (uint16_t)tree_top(tree->domain, f)};
-	tree->row_count = 0;
+	tree->row_count = tree->blocker = 0;
 	memset(tree->slot, 0, sizeof(tree->slot));
 	error = grow(tree, 0, tree->point_count, widest);
 	if (error)

@@ -23,6 +23,7 @@ struct tree_row {
 	const struct cow_rule *rule;
 	uint64_t witness; /* one of its points */
 	bool merged;      /* into another: no row any more */
+	bool met;         /* scratch: some of its points may lie in a box */
 };
 
 struct tree {
@@ -33,6 +34,7 @@ struct tree {
 	size_t point_count, point_capacity;
 	struct tree_row *rows;
 	size_t row_count, row_capacity;
+	size_t blocker;          /* scratch: the point that was in the way of a box last */
 	const struct cow_rule *rules[TREE_RULES];
 	unsigned rule_count;
 	uint16_t slot[TREE_WIDEST + 1];              /* scratch: value to distinct[], plus 1 */
