@@ -152,6 +152,11 @@ static int on_before(void *ctx, const struct cow_op *op)
 
 int cow_audit_attach(cow_machine *m, cow_audit **out)
 {
+	return audit_attach(m, &(struct audit_room){ 16, 16, 4, 1, 0 }, out);
+}
+
+int audit_attach(cow_machine *m, const struct audit_room *room, cow_audit **out)
+{
 	struct cow_observer observer = { .size = sizeof(observer), .before = on_before,
 					 .change = audit_change,
 					 .truth = on_truth };
@@ -176,16 +181,22 @@ int cow_audit_attach(cow_machine *m, cow_audit **out)
 	audit->bits = m->state.bits[0] < 9 ? m->state.bits[0] : 9;
 	observer.ctx = audit;
 	failed = pool_init(&m->allocator, &audit->contents, sizeof(struct content), CONTENTS_SHIFT,
-			   16) ||
-		 pool_init(&m->allocator, &audit->maps, sizeof(uint32_t), MAPS_SHIFT, 16) ||
-		 pool_init(&m->allocator, &audit->holds, sizeof(uint32_t), MAPS_SHIFT, 16) ||
-		 pool_init(&m->allocator, &audit->cached, sizeof(uint32_t), MAPS_SHIFT, 16) ||
+			   room->frames) ||
+		 pool_init(&m->allocator, &audit->maps, sizeof(uint32_t), MAPS_SHIFT,
+			   room->frames) ||
+		 pool_init(&m->allocator, &audit->holds, sizeof(uint32_t), MAPS_SHIFT,
+			   room->frames) ||
+		 pool_init(&m->allocator, &audit->cached, sizeof(uint32_t), MAPS_SHIFT,
+			   room->frames) ||
 		 pool_init(&m->allocator, &audit->slots, sizeof(struct slot_truth), SLOTS_SHIFT,
-			   16) ||
+			   room->slots) ||
 		 pool_init(&m->allocator, &audit->cells, sizeof(struct shared_cell), CELLS_SHIFT,
-			   4) ||
-		 pool_init(&m->allocator, &audit->records, sizeof(struct record), RECORDS_SHIFT, 4) ||
-		 reserve_processes(audit, 1) || cow_machine_observe(m, &observer);
+			   room->records) ||
+		 pool_init(&m->allocator, &audit->records, sizeof(struct record), RECORDS_SHIFT,
+			   room->records) ||
+		 reserve_processes(audit, room->processes) ||
+		 (room->buckets && buckets_make(audit, room->buckets)) ||
+		 cow_machine_observe(m, &observer);
 	if (failed) {
 		cow_audit_detach(audit);
 		return machine_fail(m, m->observer_count == MACHINE_OBSERVERS ? -ENOSPC : -ENOMEM,

@@ -45,12 +45,15 @@ static bool before_separation(const struct cow_audit *audit, uint64_t stamp, uin
 static unsigned word_for(const struct cow_audit *audit, uint32_t process, uint64_t expected,
 			 uint64_t seen, const struct record *record)
 {
+	bool past = before_separation(audit, seen, process);
+
 	if (expected == (seen & ~STAMP_MERGED))
 		return COW_VERDICT(CORRUPTION); /* the content changed with no write at all */
 	/* What ksmd has merged, many wrote alike: to see it is to learn nothing. */
-	if (!(seen & (STAMP_BY_GET | STAMP_MERGED)) && !before_separation(audit, seen, process))
+	if (!(seen & (STAMP_BY_GET | STAMP_MERGED)) && !past)
 		return COW_VERDICT(LEAK);
-	if ((expected | seen) & STAMP_BY_GET)
+	/* A write through a FOLL_GET reference reached somebody whom it should not have, or was lost. */
+	if ((expected & STAMP_BY_GET) || ((seen & STAMP_BY_GET) && !past))
 		return COW_VERDICT(STALE_GET);
 	if (record && record->stale)
 		return record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET);

@@ -91,6 +91,15 @@ static void leaf_free(struct cow_audit *audit, struct leafcells *leaf)
 		audit->last = NULL;
 }
 
+int buckets_make(struct cow_audit *audit, uint32_t count)
+{
+	audit->buckets = cow_zalloc_(&audit->allocator, count * sizeof(*audit->buckets));
+	if (!audit->buckets)
+		return -ENOMEM;
+	audit->bucket_count = count;
+	return 0;
+}
+
 static int buckets_grow(struct cow_audit *audit, size_t leaves)
 {
 	size_t count = audit->bucket_count ? audit->bucket_count : 64;

@@ -195,6 +195,13 @@ static inline uint64_t space_of(uint32_t process, uint32_t object)
 	return object ? SPACE_OBJECT | object : process;
 }
 
+/* What an audit has room for at first. */
+struct audit_room {
+	uint32_t frames, slots, records, processes, buckets;
+};
+/* cow_audit_attach where the caller says so; `buckets` is a power of two. */
+int audit_attach(cow_machine *machine, const struct audit_room *room, cow_audit **out);
+
 /* ---- shadow.c ---- */
 
 struct leafcells *leaf_lookup_hash(struct cow_audit *audit, uint64_t space, uint64_t group);
@@ -221,6 +228,8 @@ static inline uint64_t *cell_find(struct cow_audit *audit, uint64_t space, uint6
 uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page);
 /* Leaves that cell_make may have to make for `pages` pages of a space. */
 size_t cells_missing(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);
+/* The first hash table of leaves.  Returns 0 or -ENOMEM. */
+int buckets_make(struct cow_audit *audit, uint32_t count);
 /* Reserves them; once a call, as a reserve is not added to.  Returns 0 or -ENOMEM. */
 int leaves_reserve(struct cow_audit *audit, size_t leaves);
 /* How many leaves a space has, and room for as many again. */

@@ -206,6 +206,8 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 		result->outcome = COW_OUT_HIT;
 		machine_count(m, COW_COUNT_HITS, 1);
 	} else {
+		pool_grant(&m->pools[POOL_ANON], 1); /* fault_ready has seen them */
+		pool_grant(&m->pools[POOL_AVC], 1);
 		result->outcome = fault_handle(m, &at, true);
 	}
 	result->value = access_page(m, access, &at, &at.leaf.ptes[at.slot],

@@ -73,13 +73,21 @@ static int advise_vma(cow_machine *m, uint32_t *vma, uint64_t first, uint64_t en
 	uint32_t flags;
 	int error = advise_flags(m, in, advice, &flags);
 
+	if (!error && flags != in->flags && !hugetlb_splits(m, *vma, first, end))
+		error = -EINVAL;
+	if (!error && advice == COW_ADV_DONTNEED && (in->flags & VMA_HUGETLB)) {
+		/* madvise_dontneed_free_valid_vma: whoever rounds up loses nothing */
+		if (low & (pmd_pages(m) - 1))
+			error = -EINVAL;
+		high &= ~(uint64_t)(pmd_pages(m) - 1);
+	}
 	if (!error && advice == COW_ADV_UNMERGEABLE && (in->flags & VMA_MERGEABLE))
 		error = unmerge_range(m, *vma, low, high);
 	if (!error && advice == COW_ADV_COLLAPSE)
 		error = collapse_range(m, *vma, low, high);
 	if (error)
 		return error;
-	if (advice == COW_ADV_DONTNEED && !PLANTED(17))
+	if (advice == COW_ADV_DONTNEED && low < high && !PLANTED(17))
 		zap_range(m, *vma, low, high);
 	if (advice == COW_ADV_FREE)
 		free_range(m, *vma, low, high);
@@ -166,10 +174,8 @@ int cow_madvise(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		error = machine_fail(m, -EINVAL, "unknown advice");
 	if (!error)
 		error = range_check(m, addr, pages, &first);
-	if (!error && !populates && !hugetlb_aligned(m, mm, first, first + pages))
-		error = machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
 	if (!error)
-		error = vma_reserve(m, mm, first, first + pages, 2);
+		error = vma_reserve(m, mm, first, first + pages, 0);
 	if (!error && (populates || advice == COW_ADV_UNMERGEABLE))
 		error = fault_reserve(m, mm, first, first + pages,
 				      write || advice == COW_ADV_UNMERGEABLE, 1);

@@ -4,8 +4,7 @@
  * hpage_collapse_scan_pmd and collapse_huge_page; and the splitting of PMDs on request.
  *
  * A collapse copies, even where the pages lie in one folio already, as Linux does with anonymous
- * memory. Never decides whether a page may be taken: the policy is asked of each.  Not modelled:
- * that up to v6.17 a huge page is refused where none of its pages is writable.  Read hugetlb.c
+ * memory. Never decides whether a page may be taken: the policy is asked of each.  Read hugetlb.c
  * next.
  */
 #include "kernel/ask.h"
@@ -15,7 +14,8 @@
 #define SCANS(X)                                                                                 \
 	X(SUCCEED, 0, false)                                                                     \
 	X(PMD_MAPPED, 0, false)                                                                  \
-	X(PMD_NULL, -EINVAL, false) X(PTE_UFFD_WP, -EINVAL, false) X(PAGE_COUNT, -EAGAIN, false) \
+	X(PMD_NULL, -EINVAL, false) X(PMD_NONE, -EINVAL, true)                                   \
+	X(PTE_UFFD_WP, -EINVAL, false) X(PAGE_COUNT, -EAGAIN, false) X(PAGE_RO, -EINVAL, false)  \
 		X(EXCEED_NONE_PTE, -EBUSY, true) X(ALLOC_HUGE_PAGE_FAIL, -ENOMEM, true)          \
 			X(PAGE_ANON, -EINVAL, true) X(FAIL, -EINVAL, true)
 
@@ -40,6 +40,7 @@ struct collapse {
 	uint64_t first;   /* its first page */
 	struct leaf leaf; /* of the pages that are there */
 	uint32_t swapped; /* pages that have to come back first */
+	bool writable;    /* one of them is */
 	uint32_t folio;   /* new */
 };
 
@@ -61,6 +62,7 @@ static enum scan scan_page(cow_machine *m, struct collapse *at, uint32_t slot)
 	if (ask(m, question, view_entry(m, at->vma, &at->leaf, slot))->action != COW_ACT_ALLOW &&
 	    !PLANTED(38))
 		return SCAN_PAGE_COUNT;
+	at->writable |= (*pte & PTE_WRITE) != 0;
 	return SCAN_SUCCEED;
 }
 
@@ -70,9 +72,10 @@ static enum scan scan_pages(cow_machine *m, struct collapse *at)
 	enum scan scan = SCAN_SUCCEED;
 
 	at->swapped = 0;
+	at->writable = !(m->policy->flags & COW_POLICY_COLLAPSE_WRITABLE);
 	for (uint32_t slot = 0; slot < leaf_entries(m) && scan == SCAN_SUCCEED; slot++)
 		scan = scan_page(m, at, slot);
-	return scan;
+	return scan == SCAN_SUCCEED && !at->writable ? SCAN_PAGE_RO : scan;
 }
 
 /* alloc_charge_folio, then hugepage_vma_revalidate. */
@@ -158,6 +161,16 @@ static void collapse_install(cow_machine *m, const struct collapse *at)
 	machine_count(m, COW_COUNT_COLLAPSES, 1);
 }
 
+/* find_pmd_or_thp_or_none: a table of PMDs is there, with nothing in this one. */
+static bool table_of_pmds(cow_machine *m, const struct collapse *at)
+{
+	uint64_t span = pmd_pages(m) << m->state.bits[1];
+	uint64_t page = at->first & ~(span - 1);
+	struct leaf leaf;
+
+	return leaf_next(m, mm_at(m, at->mm)->root, &page, (at->first | (span - 1)) + 1, &leaf);
+}
+
 /* collapse_huge_page */
 static enum scan collapse_one(cow_machine *m, struct collapse *at)
 {
@@ -167,7 +180,7 @@ static enum scan collapse_one(cow_machine *m, struct collapse *at)
 	if (pmd_find(m, mm_at(m, at->mm)->root, at->first, &leaf))
 		return SCAN_PMD_MAPPED;
 	if (!leaf_find(m, mm_at(m, at->mm)->root, at->first, &at->leaf))
-		return SCAN_PMD_NULL;
+		return table_of_pmds(m, at) ? SCAN_PMD_NONE : SCAN_PMD_NULL;
 	at->folio = 0;
 	scan = scan_pages(m, at);
 	if (scan == SCAN_SUCCEED)

@@ -72,7 +72,7 @@ static void fork_decide(cow_machine *m, struct fork *fork, const struct leaf *fr
 	fork->flags = frame->flags;
 	fork->pte = seen;
 	fork->view = fork_view(m, fork, from->first + slot, &from->ptes[slot],
-			       m->state.marker == COW_MARKER_FRAME ? frame->flags & FRAME_EXCLUSIVE
+			       m->state.marker == COW_MARKER_FRAME ? frame_exclusive(m, frame)
 								   : seen & (uint32_t)PTE_MARKER);
 	fork->rule = answer(m, COW_DECIDE_FORK, fork->view);
 }
@@ -197,6 +197,7 @@ static void share_counted(cow_machine *m, const struct fork *fork, const struct 
 	struct frame *frame = frame_at(m, pte_frame(pte));
 
 	if (frame->flags & FRAME_LARGE) {
+		folio_settle(m, frame->owner);
 		page_map(m, pte_frame(pte), fork->child);
 	} else {
 		frame->refcount++;

@@ -77,7 +77,6 @@ static bool cow_prepare(cow_machine *m, struct file_fault *at)
 		frame_free(m, fault->new);
 		return false;
 	}
-	anon_prepare(m, fault->vma);
 	frame_make_anon(m, fault->new, fault->vma, fault->page);
 	frame_body(m, fault->new)->value = frame_body(m, at->frame)->value;
 	return true;
@@ -111,10 +110,15 @@ enum cow_outcome fault_file(cow_machine *m, struct fault *fault)
 				 .object = vma->object,
 				 .index = vma_pgoff(vma, fault->page) };
 
+	bool private = (fault->flags & FAULT_WRITE) && !(vma->flags & VMA_SHARED);
+
+	/* do_cow_fault asks for the anon_vma first of all, so that the next fork copies entries. */
+	if (private)
+		anon_prepare(m, fault->vma);
 	if (behind_end(m, at.object, at.index))
 		return COW_OUT_SIGBUS;
 	at.frame = object_frame(m, at.object, at.index);
-	if ((fault->flags & FAULT_WRITE) && !(vma->flags & VMA_SHARED) && !PLANTED(49)) {
+	if (private && !PLANTED(49)) {
 		if (!cow_prepare(m, &at))
 			return COW_OUT_OOM;
 		cow_install(m, &at);
@@ -252,6 +256,8 @@ int cow_mmap_file(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, 
 	uint32_t mm, object = 0, index;
 	int error = mm_resolve(m, handle, &mm);
 
+	if (flags & COW_MAP_HUGETLB)
+		pages = hugetlb_length(m, pages);
 	if (!error)
 		error = file_resolve(m, file, &object);
 	if (!error)
@@ -294,6 +300,9 @@ int cow_mmap_file(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, 
 	if (flags & COW_MAP_HUGETLB) {
 		vma->flags |= VMA_HUGETLB;
 		hugetlb_map(m, index);
+		/* hugetlbfs_file_mmap: a mapping that may write makes the file as long as it is. */
+		if ((vma->flags & VMA_WRITE) && object_at(m, object)->pages < offset + pages)
+			object_at(m, object)->pages = offset + pages;
 	}
 	vma_link(m, index);
 	vma_merge(m, index);

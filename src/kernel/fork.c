@@ -5,9 +5,12 @@
 #include "kernel/fork.h"
 #include "machine/plant.h"
 
-/* vma_needs_copy: pages of a VMA without an anon_vma can be faulted in again. */
-static bool copies_pages(const struct vma *vma)
+/* vma_needs_copy: pages of a VMA without an anon_vma can be faulted in again.  Until v5.19 hugetlb
+ * mappings were copied all the same (copy_page_range). */
+static bool copies_pages(const cow_machine *m, const struct vma *vma)
 {
+	if (vma->flags & VMA_HUGETLB && m->policy->flags & COW_POLICY_FORK_COPIES_HUGETLB)
+		return !(vma->flags & (VMA_DONTCOPY | VMA_WIPEONFORK));
 	if (PLANTED(4))
 		return vma->anon && !(vma->flags & (VMA_SHARED | VMA_DONTCOPY));
 	return vma->anon && !(vma->flags & (VMA_SHARED | VMA_DONTCOPY | VMA_WIPEONFORK));
@@ -66,7 +69,7 @@ static int fork_reserve(cow_machine *m, uint32_t parent)
 	for (uint32_t at = mm->vma_first; at; at = vma_at(m, at)->next) {
 		const struct vma *vma = vma_at(m, at);
 
-		if (!copies_pages(vma) || !may_copy_early(m, parent, vma))
+		if (!copies_pages(m, vma) || !may_copy_early(m, parent, vma))
 			continue;
 		if (vma->flags & VMA_HUGETLB)
 			huge += (vma->end - vma->start) >> m->state.bits[0];
@@ -133,7 +136,7 @@ static bool fork_vmas(cow_machine *m, struct fork *fork)
 			note(m, vma->flags & VMA_WIPEONFORK ? COW_CHANGE_WIPE : COW_CHANGE_INHERIT,
 			     fork->child, vma->start, vma->end - vma->start,
 			     mm_at(m, fork->parent)->number);
-		if (copies_pages(vma) && !copy_pages(m, fork))
+		if (copies_pages(m, vma) && !copy_pages(m, fork))
 			return false;
 	}
 	return true;

@@ -91,20 +91,30 @@ static bool maps_anon(const cow_machine *m, uint64_t pmd)
 void hugetlb_unmap(cow_machine *m, uint32_t index)
 {
 	const struct vma *vma = vma_at(m, index);
-	uint64_t promised = (vma->end - vma->start) >> m->state.bits[0];
-	struct leaf leaf;
 
-	for (uint64_t page = vma->start;
-	     leaf_next(m, mm_at(m, vma->mm)->root, &page, vma->end, &leaf);
-	     page = leaf.first + pmd_pages(m))
-		promised -= maps_anon(m, *leaf.pmd);
-	m->state.pool_reserved -= (uint32_t)promised;
+	m->state.pool_reserved -= (uint32_t)((vma->end - vma->start) >> m->state.bits[0]);
 }
 
 void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf)
 {
 	if ((vma_at(m, vma)->flags & VMA_RESERVED) && maps_anon(m, *leaf->pmd))
 		m->state.pool_reserved++;
+}
+
+uint64_t hugetlb_length(const cow_machine *m, uint64_t pages)
+{
+	if (!pmd_possible(m) || pages >= m->pages)
+		return pages;
+	return (pages + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
+}
+
+bool hugetlb_splits(const cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
+{
+	const struct vma *in = vma_at(m, vma);
+
+	return !(in->flags & VMA_HUGETLB) ||
+	       !((in->start < first ? first & (pmd_pages(m) - 1) : 0) |
+		 (in->end > end ? end & (pmd_pages(m) - 1) : 0));
 }
 
 bool hugetlb_aligned(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
@@ -191,7 +201,7 @@ static void copy_pages(cow_machine *m, uint32_t to, uint32_t from)
 		frame_body(m, to + i)->value = frame_body(m, from + i)->value;
 }
 
-/* hugetlb_no_page for private anonymous memory: there is no huge zero page for it. */
+/* hugetlb_no_page for a private mapping: there is no huge zero page for it. */
 static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
 {
 	const struct vma *vma = vma_at(m, fault->vma);
@@ -415,6 +425,10 @@ enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
 	fault->leaf = (struct leaf){ 0 };
 	if ((vma->flags & VMA_UNMAPPED) || behind_end(m, vma, fault->page))
 		return COW_OUT_SIGBUS;
+	/* Where the file has no page, a private mapping gets one of its own at once, to read too. */
+	if (vma->object && !(vma->flags & VMA_SHARED) &&
+	    !object_frame(m, vma->object, pgoff_of(m, fault)))
+		return fault_anon(m, fault);
 	return vma->object ? fault_object(m, fault) : fault_anon(m, fault);
 }
 
@@ -461,9 +475,11 @@ bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct
 	} else {
 		if (maps_anon(m, *from->pmd))
 			pmd_marker_put(m, from->pmd, false);
-		pmd = *from->pmd & ~(PTE_WRITE | PTE_YOUNG | PTE_UFFD);
-		if (!PLANTED(52))
+		if (!PLANTED(52) && !(vma_at(m, vma)->flags & VMA_SHARED))
 			*from->pmd &= ~PTE_WRITE;
+		pmd = *from->pmd & ~(PTE_YOUNG | PTE_UFFD);
+		if (!(vma_at(m, vma)->flags & VMA_SHARED))
+			pmd &= ~PTE_WRITE;
 		folio_map_pmd(m, folio_index(m, pmd), vma_at(m, child_vma)->mm);
 	}
 	pmd_fill(m, &child->root, from->first, &child->tables, pmd);

@@ -47,6 +47,8 @@ static inline int op_end(cow_machine *m, struct cow_op *op, int result)
 {
 	if (m->after_observers)
 		op_tell(m, op, result);
+	for (int id = 0; POOL_EXACT && id < POOL_COUNT; id++)
+		pool_settle(&m->pools[id]);
 	return result;
 }
 
@@ -274,7 +276,11 @@ bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct
 void hugetlb_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf);
 /* True if no hugetlb VMA of the mm has a huge page that lies on both sides of an end of the range. */
 bool hugetlb_aligned(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
-/* A VMA with VMA_RESERVED is about to go: gives back what it has not used of its reservation. */
+/* hugetlb_vm_op_split: the VMA may be cut at the ends of the range. */
+bool hugetlb_splits(const cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
+/* ksys_mmap_pgoff: the length of hugetlb memory is rounded up. */
+uint64_t hugetlb_length(const cow_machine *m, uint64_t pages);
+/* A VMA with VMA_RESERVED, which has been zapped, is about to go: gives its reservation back. */
 void hugetlb_unmap(cow_machine *m, uint32_t vma);
 /* The PMD of any hugetlb VMA is about to be zapped: what it was promised once it is promised again. */
 void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf);

@@ -259,7 +259,6 @@ static void merge_pages(cow_machine *m, struct scan *scan, uint64_t *content, st
 	if (!other.mm || !merge_allowed(m, scan, &other))
 		return;
 	if (!mine) {
-		at_find(m, at); /* one folio may have held both */
 		become_ksm(m, scan, at);
 		*content |= CONTENT_FRESH;
 	}

@@ -46,7 +46,7 @@ static bool look_marker(const cow_machine *m, const struct leaf *leaf, uint32_t 
 		return false;
 	case COW_MARKER_FRAME:
 		if (leaf->ptes[slot] & PTE_PRESENT)
-			return frame_at(m, pte_frame(leaf->ptes[slot]))->flags & FRAME_EXCLUSIVE;
+			return frame_exclusive(m, frame_at(m, pte_frame(leaf->ptes[slot])));
 		/* fallthrough */
 	case COW_MARKER_PTE:
 		return leaf->ptes[slot] & PTE_MARKER;

@@ -43,9 +43,8 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 	uint32_t order = flags >> 8;
 	int error = mm_resolve(m, handle, &mm);
 
-	/* ksys_mmap_pgoff: the length of hugetlb memory is rounded up. */
-	if ((flags & COW_MAP_HUGETLB) && pmd_possible(m) && pages < m->pages)
-		pages = (pages + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
+	if (flags & COW_MAP_HUGETLB)
+		pages = hugetlb_length(m, pages);
 	if (!error)
 		error = range_check(m, addr, pages, &first);
 	if (!error && ((unsigned)prot > COW_PROT_RW ||
@@ -172,52 +171,153 @@ static void move_vma(cow_machine *m, uint32_t index, uint64_t to)
 	vma_merge(m, new);
 }
 
+/* A range that is to move.  `vma` is the first that it touches. */
+struct mremap {
+	uint32_t mm, vma;
+	uint64_t first, end, to;
+};
+
+static bool lies_within_one(cow_machine *m, const struct mremap *move)
+{
+	return vma_at(m, move->vma)->end >= move->end;
+}
+
+/* The new place is as long as what lies in the old one: a hugetlb page moves as a whole, so that the
+ * length is rounded up (align_hugetlb). */
+static uint64_t room_wanted(cow_machine *m, const struct mremap *move)
+{
+	uint64_t pages = move->end - move->first, end = move->first;
+
+	for (uint32_t vma = move->vma; vma && vma_at(m, vma)->start < move->end;
+	     vma = vma_at(m, vma)->next) {
+		bool huge = vma_at(m, vma)->flags & VMA_HUGETLB;
+
+		end = vma_at(m, vma)->end < move->end ? vma_at(m, vma)->end : move->end;
+		if (huge)
+			end = (end + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
+	}
+	return end - move->first > pages ? end - move->first : pages;
+}
+
+/* remap_move, v6.17+: no gap at the start; a VMA with userfaultfd moves only if it is the only one.
+ * Before, the range must lie within one VMA. */
+static int mremap_check(cow_machine *m, struct mremap *move)
+{
+	bool many = m->policy->flags & COW_POLICY_MREMAP_MANY;
+
+	move->vma = vma_covering(m, move->mm, move->first);
+	if (!move->vma || (!many && !lies_within_one(m, move)))
+		return machine_fail(m, -EFAULT, "the range is not within one VMA");
+	if ((vma_at(m, move->vma)->flags & VMA_UFFD_WP) && !lies_within_one(m, move))
+		return machine_fail(m, -EFAULT, "a VMA of userfaultfd moves only alone");
+	if ((vma_at(m, move->vma)->flags & VMA_HUGETLB) &&
+	    ((move->first | move->to) & (pmd_pages(m) - 1)))
+		return machine_fail(m, -EINVAL, "a hugetlb page moves as a whole only");
+	return 0;
+}
+
+static int mremap_reserve(cow_machine *m, const struct mremap *move, uint64_t pages)
+{
+	uint64_t end = move->first + pages, more = 0, low = UINT64_MAX, high = 0;
+	int error;
+
+	for (uint32_t vma = move->vma; vma && vma_at(m, vma)->start < end;
+	     vma = vma_at(m, vma)->next) {
+		const struct vma *in = vma_at(m, vma);
+
+		more += 1 + anon_chain_length(m, vma);
+		if (!(in->flags & VMA_MERGEABLE))
+			continue;
+		low = low < in->start ? low : in->start;
+		high = high > in->end ? high : in->end;
+	}
+	error = vma_reserve(m, move->mm, move->first, end, more);
+	if (!error)
+		error = tables_reserve(m, mm_at(m, move->mm)->root, move->to, move->to + pages,
+				       tables_missing(m, mm_at(m, move->mm)->root, move->first, end));
+	if (!error && high)
+		error = fault_reserve(m, move->mm, low, high, true, 1);
+	return error;
+}
+
+/* One VMA of the range, or what of it lies there: prep_move_vma, copy_vma, move_page_tables. */
+static int mremap_one(cow_machine *m, const struct mremap *move, uint32_t vma)
+{
+	const struct vma *in = vma_at(m, vma);
+	uint64_t first = in->start > move->first ? in->start : move->first;
+	uint64_t end = in->end < move->end ? in->end : move->end;
+	uint64_t to = move->to + (first - move->first);
+	int error;
+
+	if (in->flags & VMA_HUGETLB) {
+		if ((first | to) & (pmd_pages(m) - 1))
+			return machine_fail(m, -EINVAL, "a hugetlb page moves as a whole only");
+		end = (end + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
+	}
+	/* KSM pages of all the VMA are broken; it stays mergeable. */
+	if (in->flags & VMA_MERGEABLE) {
+		error = unmerge_range(m, vma, in->start, in->end);
+		if (error)
+			return machine_fail(m, error, "no frame left to break a KSM page");
+	}
+	vma_isolate(m, move->mm, first, end);
+	move_vma(m, vma_covering(m, move->mm, first), to);
+	return 0;
+}
+
+/* What has moved stays where it is if a later VMA cannot. */
+static int mremap_all(cow_machine *m, const struct mremap *move)
+{
+	uint64_t page = move->first;
+	int error = 0;
+
+	while (!error && page < move->end) {
+		uint32_t vma = vma_find(m, move->mm, page);
+
+		if (!vma || vma_at(m, vma)->start >= move->end)
+			break;
+		page = vma_at(m, vma)->end;
+		if (vma_at(m, vma)->start > move->first && vma_at(m, vma)->flags & VMA_UFFD_WP)
+			error = machine_fail(m, -EFAULT, "a VMA of userfaultfd moves only alone");
+		else
+			error = mremap_one(m, move, vma);
+	}
+	return error;
+}
+
 int cow_mremap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, uint64_t to)
 {
-	uint64_t first, target;
+	struct mremap move = { 0 };
 	struct cow_op op;
-	uint32_t mm, vma;
-	int error = mm_resolve(m, handle, &mm);
+	int error = mm_resolve(m, handle, &move.mm);
 
 	if (!error)
-		error = range_check(m, addr, pages, &first);
+		error = range_check(m, addr, pages, &move.first);
 	if (!error)
-		error = range_check(m, to, pages, &target);
+		error = range_check(m, to, pages, &move.to);
 	if (error)
 		return error;
-	if (target < first + pages && first < target + pages)
+	move.end = move.first + pages;
+	if (move.to < move.end && move.first < move.to + pages)
 		return machine_fail(m, -EINVAL, "the new place overlaps the old one");
-	if (occupied(m, mm, target, target + pages))
+	error = mremap_check(m, &move);
+	if (error)
+		return error;
+	pages = room_wanted(m, &move);
+	error = range_check(m, to, pages, &move.to);
+	if (error)
+		return error;
+	if (occupied(m, move.mm, move.to, move.to + pages))
 		return machine_fail(m, -EEXIST, "something is mapped at 0x%llx already",
 				    (unsigned long long)to);
-	vma = vma_covering(m, mm, first);
-	if (!vma || vma_at(m, vma)->end < first + pages)
-		return machine_fail(m, -EFAULT, "the range is not within one VMA");
-	if ((vma_at(m, vma)->flags & VMA_HUGETLB) &&
-	    ((first | pages | target) & (pmd_pages(m) - 1)))
-		return machine_fail(m, -EINVAL, "a hugetlb page moves as a whole only");
-	error = vma_reserve(m, mm, first, first + pages, 1 + anon_chain_length(m, vma));
-	if (!error)
-		error = tables_reserve(m, mm_at(m, mm)->root, target, target + pages,
-				       tables_missing(m, mm_at(m, mm)->root, first, first + pages));
+	error = mremap_reserve(m, &move, pages);
 	if (error)
 		return error;
-	if (vma_at(m, vma)->flags & VMA_MERGEABLE)
-		error = fault_reserve(m, mm, vma_at(m, vma)->start, vma_at(m, vma)->end, true, 1);
-	if (error)
-		return error;
-	op_set(m, &op, COW_OP_MREMAP, mm, addr, pages);
+	op_set(m, &op, COW_OP_MREMAP, move.mm, addr, pages);
 	op.value = to;
 	error = op_begin(m, &op);
 	if (error)
 		return error;
-	/* prep_move_vma breaks KSM pages of all the VMA, which stays mergeable. */
-	if (vma_at(m, vma)->flags & VMA_MERGEABLE)
-		error = unmerge_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end);
-	if (error)
-		return op_end(m, &op, machine_fail(m, error, "no frame left to break a KSM page"));
-	zap_drain(m, mm); /* the old range is unmapped */
-	vma_isolate(m, mm, first, first + pages);
-	move_vma(m, vma_covering(m, mm, first), target);
-	return op_end(m, &op, 0);
+	zap_drain(m, move.mm); /* the old range is unmapped */
+	return op_end(m, &op, mremap_all(m, &move));
 }

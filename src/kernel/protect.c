@@ -72,12 +72,12 @@ static uint32_t protect_vma(cow_machine *m, uint32_t vma, uint64_t first, uint64
 	struct vma *in = vma_at(m, vma);
 	uint32_t all = (in->flags & ~(uint32_t)(VMA_READ | VMA_WRITE)) | flags;
 
+	if (all == in->flags)
+		return vma;
 	if ((flags & VMA_WRITE) && !(in->flags & VMA_SHARED))
 		all |= VMA_ACCOUNT;
 	else if (!(flags & VMA_WRITE) && !in->anon)
 		all &= ~(uint32_t)VMA_ACCOUNT; /* v6.5+ gives the charge back */
-	if (all == in->flags)
-		return vma;
 	vma = vma_cut(m, vma, first, end);
 	vma_at(m, vma)->flags = all;
 	change_entries(m, vma);
@@ -95,6 +95,9 @@ static int protect_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t e
 		if (!vma)
 			return machine_fail(m, -ENOMEM, "nothing is mapped at 0x%llx",
 					    (unsigned long long)(page << m->state.page_shift));
+		if (!hugetlb_splits(m, vma, page, end) &&
+		    (vma_at(m, vma)->flags & (VMA_READ | VMA_WRITE)) != flags)
+			return machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
 		vma = protect_vma(m, vma, page, end, flags);
 		page = vma_at(m, vma)->end;
 	}
@@ -112,10 +115,8 @@ int cow_mprotect(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, e
 		error = range_check(m, addr, pages, &first);
 	if (!error && (unsigned)prot > COW_PROT_RW)
 		error = machine_fail(m, -EINVAL, "unknown protection");
-	if (!error && !hugetlb_aligned(m, mm, first, first + pages))
-		error = machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
 	if (!error)
-		error = vma_reserve(m, mm, first, first + pages, 2);
+		error = vma_reserve(m, mm, first, first + pages, 0);
 	if (error)
 		return error;
 	op_set(m, &op, COW_OP_MPROTECT, mm, addr, pages);

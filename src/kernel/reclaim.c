@@ -81,7 +81,6 @@ static bool step_dirty(cow_machine *m, const struct mapping *at, void *ctx)
 
 	(void)m;
 	r->dirty |= (at->leaf.ptes[at->slot] & PTE_DIRTY) != 0;
-	r->refused |= (at->leaf.ptes[at->slot] & PTE_UFFD) != 0;
 	return true;
 }
 
@@ -141,12 +140,10 @@ static void unmap_all(cow_machine *m, struct reclaim *r)
 			return;
 }
 
-/* A page of an object is unmapped, and stays in the page cache, so it needs no slot. */
+/* A page of an object is unmapped, and stays in the page cache, so it needs no slot.  No entry of it has
+ * userfaultfd's bit, which a PTE marker would have to keep: objects cannot be registered. */
 static enum cow_outcome reclaim_file(cow_machine *m, struct reclaim *r)
 {
-	each_mapping(m, r, step_dirty);
-	if (r->refused) /* the marker that would keep userfaultfd's bit is not modelled */
-		return COW_OUT_REFUSED;
 	r->stale = true;
 	each_mapping(m, r, step_empty);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);

@@ -47,6 +47,10 @@ int unmerge_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 
 	if (PLANTED(46))
 		return 0;
+	/* v6.1: follow_page finds no page there (gup_can_follow_protnone), and break_ksm is content */
+	if (!(vma_at(m, vma)->flags & VMA_READ) &&
+	    m->policy->flags & COW_POLICY_KSM_KEEPS_UNREADABLE)
+		return 0;
 	for (uint64_t page = first; !error && leaf_next(m, mm_at(m, mm)->root, &page, end, &leaf);)
 		for (uint64_t high = leaf.first + leaf_entries(m); !error && page < end && page < high;
 		     page++) {

@@ -76,9 +76,9 @@ static void uffd_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 	machine_count(m, COW_COUNT_TLB_FLUSHES, changed);
 }
 
-/* What is registered, or resolved, must be private anonymous memory, as it was up to v5.18; the markers
- * that v5.19 put where a page of a file is missing are not modelled.  Holes are passed over (v6.3+), but
- * something must be there. */
+/* What is registered must be private anonymous memory, as it was up to v5.18; the markers that v5.19 put
+ * where a page of a file is missing are not modelled.  Holes are passed over (v6.3+), but something must
+ * be there. */
 static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
 {
 	uint32_t vma = vma_find(m, mm, first);
@@ -86,12 +86,9 @@ static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
 	if (!vma || vma_at(m, vma)->start >= end)
 		return machine_fail(m, on ? -EINVAL : -ENOENT, "nothing is mapped at 0x%llx",
 				    (unsigned long long)(first << m->state.page_shift));
-	for (; vma && vma_at(m, vma)->start < end; vma = vma_at(m, vma)->next) {
+	for (; on && vma && vma_at(m, vma)->start < end; vma = vma_at(m, vma)->next) {
 		const struct vma *in = vma_at(m, vma);
 
-		if (!on && !(in->flags & VMA_UFFD_WP))
-			return machine_fail(m, -ENOENT, "nothing is registered at 0x%llx",
-					    (unsigned long long)(in->start << m->state.page_shift));
 		if (in->object || (in->flags & (VMA_SHARED | VMA_HUGETLB)))
 			return machine_fail(m, -EINVAL, "the memory at 0x%llx cannot be registered",
 					    (unsigned long long)(in->start << m->state.page_shift));
@@ -99,8 +96,9 @@ static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
 	return 0;
 }
 
-/* userfaultfd_register, then mwriteprotect_range. */
-static void uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
+/* userfaultfd_register, then mwriteprotect_range, which goes up to the first VMA that is not
+ * registered.  Returns 0 or -ENOENT. */
+static int uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
 {
 	uint32_t vma;
 
@@ -112,6 +110,9 @@ static void uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end
 		if (vma_at(m, vma)->start > page)
 			page = vma_at(m, vma)->start;
 		if (!(vma_at(m, vma)->flags & VMA_UFFD_WP)) {
+			if (!on)
+				return machine_fail(m, -ENOENT, "nothing is registered at 0x%llx",
+						    (unsigned long long)(page << m->state.page_shift));
 			vma = vma_cut(m, vma, page, end);
 			vma_at(m, vma)->flags |= VMA_UFFD_WP;
 		}
@@ -120,6 +121,7 @@ static void uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end
 		vma_merge(m, vma);
 		page = high;
 	}
+	return 0;
 }
 
 int cow_uffd_wp(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bool on)
@@ -134,7 +136,7 @@ int cow_uffd_wp(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bo
 	if (!error)
 		error = uffd_check(m, mm, first, first + pages, on);
 	if (!error)
-		error = vma_reserve(m, mm, first, first + pages, 2);
+		error = vma_reserve(m, mm, first, first + pages, 0);
 	if (error)
 		return error;
 	op_set(m, &op, COW_OP_UFFD_WP, mm, addr, pages);
@@ -142,8 +144,7 @@ int cow_uffd_wp(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bo
 	error = op_begin(m, &op);
 	if (error)
 		return error;
-	uffd_range(m, mm, first, first + pages, on);
-	return op_end(m, &op, 0);
+	return op_end(m, &op, uffd_range(m, mm, first, first + pages, on));
 }
 
 /* ---- soft-dirty ---- */
@@ -156,8 +157,7 @@ static bool clean_refused(cow_machine *m, uint32_t vma, const struct leaf *leaf,
 	const uint64_t *entry = leaf->pmd ? leaf->pmd : &leaf->ptes[slot];
 	struct question question = { COW_DECIDE_CLEAN, in->mm, page, entry };
 
-	if (!(*entry & PTE_WRITE) || (in->flags & VMA_SHARED) ||
-	    !(frame_at(m, pte_frame(*entry))->flags & FRAME_ANON))
+	if (!(*entry & PTE_WRITE) || !(frame_at(m, pte_frame(*entry))->flags & FRAME_ANON))
 		return false;
 	return ask(m, question, view_entry(m, vma, leaf, slot))->action == COW_ACT_WRITABLE;
 }
