@@ -28,6 +28,8 @@ static const struct {
 	{ "--seconds", CLI_SECONDS, "T" },
 	{ "--profile", CLI_PROFILE, "LIST" },
 	{ "--shrink-to", CLI_SHRINK_TO, "DIR" },
+	{ "--host", CLI_HOST, NULL },
+	{ "--totals", CLI_TOTALS, NULL },
 	{ "--help", 0, NULL },
 };
 
@@ -119,6 +121,12 @@ static enum cli_exit set_option(unsigned bit, const char *value, struct cli_argu
 		break;
 	case CLI_FACTS:
 		out->facts = true;
+		break;
+	case CLI_HOST:
+		out->host = true;
+		break;
+	case CLI_TOTALS:
+		out->totals = true;
 		break;
 	case CLI_PRINT:
 		out->print = value;

@@ -38,6 +38,8 @@ enum {
 	CLI_SECONDS = 1 << 18,
 	CLI_PROFILE = 1 << 19,
 	CLI_SHRINK_TO = 1 << 20,
+	CLI_TOTALS = 1 << 21,
+	CLI_HOST = 1 << 26,
 };
 
 struct cli_arguments {
@@ -45,7 +47,7 @@ struct cli_arguments {
 	enum cow_format format;
 	const struct cow_geometry *geometry; /* NULL: the default */
 	const char *print;                   /* CASE; NULL: not given */
-	bool explain, no_audit, check, compare, facts, help;
+	bool explain, no_audit, check, compare, facts, totals, host, help;
 	const char *seed, *count, *seconds, *profile, *shrink_to; /* of fuzz; NULL: not given */
 	char **operands;                     /* in the place of argv */
 	int operand_count;
@@ -74,6 +76,7 @@ enum cli_exit cli_policies(const struct cli_arguments *arguments);
 enum cli_exit cli_selftest(const struct cli_arguments *arguments);
 enum cli_exit cli_fuzz(const struct cli_arguments *arguments);
 enum cli_exit cli_host(const struct cli_arguments *arguments);
+enum cli_exit cli_referee(const struct cli_arguments *arguments);
 
 /* Runs of every file under every policy. */
 struct cli_batch {

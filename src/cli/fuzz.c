@@ -23,125 +23,37 @@ static uint64_t milliseconds(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ------------------------------------------------------------------ what is saved */
-
-struct text {
-	char *bytes;
-	size_t size;
-};
-
-static int text_sink(void *ctx, const void *bytes, size_t size)
-{
-	struct text *text = ctx;
-	char *grown = realloc(text->bytes, text->size + size + 1);
-
-	if (!grown)
-		return -ENOMEM;
-	text->bytes = grown;
-	memcpy(text->bytes + text->size, bytes, size);
-	text->size += size;
-	text->bytes[text->size] = '\0';
-	return 0;
-}
-
-/* Where it came from, then the scenario with what the simulator came to. */
-static int describe(const struct fuzz *fuzz, struct fuzz_found *found, const cow_scenario *shrunk)
-{
-	const struct fuzz_referee *referee = &fuzz->referees[found->referee];
-	cow_scenario *observed = NULL;
-	struct text text = { 0 };
-	char head[1024];
-	int error = cow_observe(shrunk, referee->policy, NULL, &observed);
-
-	if (error == -ENOMEM)
-		return error;
-	snprintf(head, sizeof(head),
-		 "# cowlab fuzz --seed %llu --count 1 --profile %s --policy %s\n# %s\n# %s\n",
-		 (unsigned long long)found->seed, cow_profile_name(found->profile),
-		 referee->name, found->first.kind, found->first.sentence);
-	error = text_sink(&text, head, strlen(head));
-	if (!error)
-		error = cow_scenario_print(observed ? observed : shrunk, text_sink, &text);
-	cow_scenario_free(observed);
-	found->text = text.bytes;
-	return error;
-}
-
-/* PROFILE-SEED-REFEREE.cow; returns 0 or a negative errno. */
-static int save(const struct fuzz *fuzz, struct fuzz_found *found)
-{
-	char name[128];
-	FILE *file;
-	int error = 0;
-
-	snprintf(name, sizeof(name), "%s-%llu-%.80s.cow", cow_profile_name(found->profile),
-		 (unsigned long long)found->seed, fuzz->referees[found->referee].name);
-	for (char *at = name; *at; at++)
-		if (*at == ',' || *at == '/' || *at == '=')
-			*at = '-';
-	snprintf(found->path, sizeof(found->path), "%.350s/%s", fuzz->shrink_to, name);
-	errno = 0;
-	file = fopen(found->path, "w");
-	if (!file)
-		return errno ? -errno : -EIO;
-	if (fputs(found->text, file) < 0)
-		error = errno ? -errno : -EIO;
-	if (fclose(file) && !error)
-		error = errno ? -errno : -EIO;
-	return error;
-}
-
-static enum cli_exit shrink(struct fuzz *fuzz, struct fuzz_found *found,
-			    const cow_scenario *scenario)
-{
-	const struct fuzz_referee *referee = &fuzz->referees[found->referee];
-	cow_scenario *shrunk;
-	struct cow_difference difference = { 0 };
-	int error = cow_shrink(scenario, referee->compare, referee->ctx, 0, NULL, &shrunk);
-
-	if (!error) {
-		error = referee->compare(referee->ctx, shrunk, &difference);
-		if (!error && difference.agreement == COW_DIFFERS)
-			found->first = difference;
-		found->events = cow_scenario_events(shrunk);
-		if (!error)
-			error = describe(fuzz, found, shrunk);
-		cow_scenario_free(shrunk);
-	}
-	if (error) {
-		cli_error("%s: %s", cow_scenario_name(scenario), cow_strerror(error));
-		return error == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
-	}
-	error = fuzz->shrink_to ? save(fuzz, found) : 0;
-	if (!error)
-		return CLI_HELD;
-	cli_error("%s: %s", found->path, cow_strerror(error));
-	return CLI_SYSTEM;
-}
-
 /* ------------------------------------------------------------------ the search */
 
-static enum cli_exit keep(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed,
-			  size_t referee, const struct cow_difference *difference,
-			  const cow_scenario *scenario)
+static enum cli_exit count(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed,
+			   size_t referee, const struct cow_difference *difference,
+			   const cow_scenario *scenario)
 {
-	struct fuzz_found *found;
+	struct fuzz_profile *at = &fuzz->profiles[profile];
 
-	fuzz->differences++;
-	fuzz->profiles[profile].differences++;
-	for (size_t i = 0; i < fuzz->found_count; i++) {
-		if (fuzz->found[i].referee != referee ||
-		    strcmp(fuzz->found[i].first.kind, difference->kind) != 0)
-			continue;
-		fuzz->found[i].times++;
+	fuzz->compared++;
+	switch (difference->agreement) {
+	case COW_NOT_COMPARED:
+		fuzz->skipped++;
+		at->skipped++;
+		return CLI_HELD;
+	case COW_KNOWN:
+		fuzz->known++;
+		at->known++;
+		fuzz_keep_name(fuzz, difference->kind);
+		return CLI_HELD;
+	case COW_UNSTABLE:
+		fuzz->unstable++;
+		at->unstable++;
+		break;
+	case COW_DIFFERS:
+		fuzz->differences++;
+		at->differences++;
+		break;
+	default:
 		return CLI_HELD;
 	}
-	if (fuzz->found_count == FUZZ_FOUND)
-		return CLI_HELD;
-	found = &fuzz->found[fuzz->found_count++];
-	*found = (struct fuzz_found){ .profile = profile, .seed = seed, .times = 1,
-				      .referee = referee, .first = *difference };
-	return shrink(fuzz, found, scenario);
+	return fuzz_keep(fuzz, profile, seed, referee, difference, scenario);
 }
 
 static enum cli_exit show_all(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed,
@@ -158,11 +70,7 @@ static enum cli_exit show_all(struct fuzz *fuzz, enum cow_profile profile, uint6
 				  cow_strerror(error));
 			return error == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
 		}
-		fuzz->compared++;
-		fuzz->skipped += difference.agreement == COW_NOT_COMPARED;
-		fuzz->unstable += difference.agreement == COW_UNSTABLE;
-		if (difference.agreement == COW_DIFFERS)
-			code = keep(fuzz, profile, seed, i, &difference, scenario);
+		code = count(fuzz, profile, seed, i, &difference, scenario);
 	}
 	return code;
 }
@@ -171,7 +79,7 @@ static enum cli_exit do_one(struct fuzz *fuzz, enum cow_profile profile, uint64_
 {
 	cow_scenario *scenario;
 	enum cli_exit code;
-	int error = cow_generate(profile, seed, 0, NULL, &scenario);
+	int error = cow_generate(profile, seed, fuzz->flags, NULL, &scenario);
 
 	if (error) {
 		cli_error("profile %s, seed %llu: %s", cow_profile_name(profile),
@@ -277,7 +185,7 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 		code = number("--seconds", arguments->seconds, 1, &fuzz->seconds);
 	if (code == CLI_HELD)
 		code = want(fuzz, arguments->profile);
-	if (code == CLI_HELD)
+	if (code == CLI_HELD && !arguments->host)
 		code = cli_parse_policies(arguments->policy ? arguments->policy : "all",
 					  &fuzz->policies);
 	if (code != CLI_HELD)
@@ -285,6 +193,7 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 	if (!arguments->count && !arguments->seconds)
 		fuzz->count = FUZZ_COUNT;
 	fuzz->shrink_to = arguments->shrink_to;
+	fuzz->flags = arguments->host ? COW_GENERATE_REAL : 0;
 	errno = 0;
 	if (fuzz->shrink_to && mkdir(fuzz->shrink_to, 0777) && errno != EEXIST) {
 		cli_error("%s: %s", fuzz->shrink_to, cow_strerror(-errno));
@@ -295,13 +204,13 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 
 static enum cli_exit choose_referees(struct fuzz *fuzz)
 {
-	fuzz->referee_count = cow_policies_count(fuzz->policies);
+	fuzz->referee_count = fuzz->policies ? cow_policies_count(fuzz->policies) : 1;
 	fuzz->referees = calloc(fuzz->referee_count, sizeof(*fuzz->referees));
 	if (!fuzz->referees) {
 		cli_error("%s", cow_strerror(-ENOMEM));
 		return CLI_SYSTEM;
 	}
-	for (size_t i = 0; i < fuzz->referee_count; i++) {
+	for (size_t i = 0; fuzz->policies && i < fuzz->referee_count; i++) {
 		const struct cow_policy *policy = cow_policies_at(fuzz->policies, i);
 
 		fuzz->referees[i] = (struct fuzz_referee){
@@ -312,9 +221,40 @@ static enum cli_exit choose_referees(struct fuzz *fuzz)
 	return CLI_HELD;
 }
 
+#ifdef COWLAB_HOST
+
+static enum cli_exit open_host(const struct cli_arguments *arguments, struct fuzz_host **host,
+			       struct fuzz_referee *referee)
+{
+	return fuzz_host_open(arguments->policy, host, referee);
+}
+
+static void close_host(struct fuzz_host *host)
+{
+	fuzz_host_close(host);
+}
+
+#else
+
+static enum cli_exit open_host(const struct cli_arguments *arguments, struct fuzz_host **host,
+			       struct fuzz_referee *referee)
+{
+	(void)arguments, (void)host, (void)referee;
+	cli_error("--host: built without the kernel's part");
+	return CLI_SYSTEM;
+}
+
+static void close_host(struct fuzz_host *host)
+{
+	(void)host;
+}
+
+#endif
+
 enum cli_exit cli_fuzz(const struct cli_arguments *arguments)
 {
 	struct fuzz *fuzz = calloc(1, sizeof(*fuzz));
+	struct fuzz_host *host = NULL;
 	enum cli_exit code;
 
 	if (!fuzz) {
@@ -325,14 +265,21 @@ enum cli_exit cli_fuzz(const struct cli_arguments *arguments)
 	code = set_up(fuzz, arguments);
 	if (code == CLI_HELD)
 		code = choose_referees(fuzz);
+	if (code == CLI_HELD && arguments->host)
+		code = open_host(arguments, &host, fuzz->referees);
 	if (code == CLI_HELD) {
 		code = search(fuzz);
+		close_host(host);
+		host = NULL;
 		if (fuzz->differences)
 			code = cli_worst(code, CLI_FAILED);
 		else if (fuzz->out_of_time)
 			code = cli_worst(code, CLI_BOUND);
+		if (code == CLI_HELD && fuzz->compared && fuzz->skipped == fuzz->compared)
+			code = CLI_SYSTEM;
 		code = cli_worst(code, cli_written(fuzz_write(fuzz, arguments->format)));
 	}
+	close_host(host);
 	for (size_t i = 0; i < fuzz->found_count; i++)
 		free(fuzz->found[i].text);
 	free(fuzz->referees);

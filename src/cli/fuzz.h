@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What cowlab fuzz searches, and what it found.  fuzz.c searches, fuzz_write.c writes.
+ * What cowlab fuzz searches, and what it found.  fuzz.c searches, fuzz_keep.c shrinks and saves,
+ * fuzz_host.c asks the running kernel, fuzz_write.c writes.
  */
 #ifndef COWLAB_CLI_FUZZ_H
 #define COWLAB_CLI_FUZZ_H
@@ -13,6 +14,9 @@ struct fuzz_referee {
 	cow_compare_fn *compare;
 	void *ctx;
 	const struct cow_policy *policy; /* the simulator's, for the scenario that is saved */
+	/* NULL but for a kernel: shrinking begins, or ends; the scenario with what it came to */
+	void (*shrinking)(void *ctx, bool begins);
+	int (*observe)(void *ctx, const cow_scenario *scenario, cow_sink_fn *sink, void *to);
 };
 
 /* One sort of difference: the first scenario that had it, and how often it came. */
@@ -20,7 +24,7 @@ struct fuzz_found {
 	enum cow_profile profile;
 	uint64_t seed, times;
 	size_t referee;
-	struct cow_difference first; /* of the shrunk scenario */
+	struct cow_difference first; /* of the shrunk scenario; not shrunk if it is unstable */
 	size_t events;               /* of it */
 	char *text;                  /* it, as it is saved */
 	char path[512];              /* of the file; "": not saved */
@@ -28,23 +32,49 @@ struct fuzz_found {
 
 struct fuzz_profile {
 	bool wanted;
-	uint64_t scenarios, events, differences;
+	uint64_t scenarios, events, differences, skipped, unstable, known;
 };
 
-enum { FUZZ_FOUND = 64 /* sorts of differences that are kept */ };
+/* A difference that the documents name, and how often it came. */
+struct fuzz_known {
+	char name[sizeof(((struct cow_difference *)0)->kind)];
+	uint64_t times;
+};
+
+enum { FUZZ_FOUND = 64 /* sorts of differences that are kept */, FUZZ_KNOWN = 32 };
 
 struct fuzz {
 	uint64_t seed, count, seconds; /* count 0: no bound */
 	const char *shrink_to;         /* NULL: print them */
+	unsigned flags;                /* COW_GENERATE_* */
 	cow_policies *policies;
 	struct fuzz_referee *referees;
 	size_t referee_count;
 	struct fuzz_profile profiles[COW_PROFILE_COUNT];
-	uint64_t scenarios, events, compared, skipped, unstable, differences;
+	uint64_t scenarios, events, compared, skipped, unstable, known, differences;
 	bool out_of_time;
 	struct fuzz_found found[FUZZ_FOUND];
 	size_t found_count;
+	struct fuzz_known names[FUZZ_KNOWN];
+	size_t name_count;
 };
+
+/*
+ * fuzz_keep.c: notes a difference, or what is not the same every time.  The first of its sort is
+ * shrunk, and saved if it is to be.
+ */
+enum cli_exit fuzz_keep(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed, size_t referee,
+			const struct cow_difference *difference, const cow_scenario *scenario);
+/* Counts a difference that has a name. */
+void fuzz_keep_name(struct fuzz *fuzz, const char *name);
+
+#ifdef COWLAB_HOST
+/* fuzz_host.c.  policy NULL: that of the running kernel.  What went wrong has been printed. */
+struct fuzz_host;
+enum cli_exit fuzz_host_open(const char *policy, struct fuzz_host **out,
+			     struct fuzz_referee *referee);
+void fuzz_host_close(struct fuzz_host *host);
+#endif
 
 /* fuzz_write.c.  Returns 0 or a negative errno. */
 int fuzz_write(const struct fuzz *fuzz, enum cow_format format);

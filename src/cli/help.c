@@ -4,36 +4,35 @@
  */
 #include "cli/cli.h"
 
-#define EXITS                                                                             \
-	"exit: 0 all held, 10 an assertion did not, 1 usage, 2 a file did not parse, 3 the\n" \
-	"system would not let it or it is not modelled yet, 6 a fault of cowlab itself; of\n" \
-	"several, the first of 6 3 2 10.  Every file is tried; nothing of a file that does not\n" \
-	"parse is run.\n"
+#define EXITS                                                                          \
+	"exit: 0 all held, 10 an assertion did not, 1 usage, 2 a file did not parse,\n"      \
+	"3 the system would not let it or it is not modelled yet, 6 a fault of cowlab\n"     \
+	"itself; of several, the first of 6 3 2 10.  Every file is tried; nothing of a\n"    \
+	"file that does not parse is run.\n"
 
 const char cli_help[] =
 	"usage: cowlab VERB [OPTION]... [OPERAND]...\n"
 	"\n"
-	"A process writes to a private page: may it reuse the page, or must it copy?  cowlab\n"
-	"runs a scenario under every policy that ever answered, and an audit, which knows the\n"
-	"truth, judges.\n"
+	"A process writes to a private page: may it reuse the page, or must it copy?\n"
+	"cowlab asks every policy that ever answered, and an audit knows the truth.\n"
 	"\n"
 	"  run FILE...      run scenarios, check what they assert, report each run\n"
-	"  matrix FILE...   the same as a table: policy by scenario, with a sum for each policy\n"
+	"  matrix FILE...   the same as a table: policy by scenario, and sums\n"
 	"  print FILE       print a scenario in its canonical form\n"
 	"  policies [NAME]  list the policies, or print the decision table of one\n"
 	"  selftest         run Linux's COW selftest, and compare with what was expected\n"
 	"  fuzz             run random scenarios, and shrink those that break a promise\n"
 #ifdef COWLAB_HOST
-	"  host FILE...     run scenarios on the running kernel, or compare it with the simulator\n"
+	"  host FILE...     run scenarios on the running kernel, or compare with it\n"
 #endif
+	"  referee FILE     what the kernel decided in a program that perf has recorded\n"
 	"  help [VERB]      this text, or that of a verb\n"
 	"\n"
 	"  --help           this text, or after a verb that of the verb\n"
 	"  --version        the version\n"
 	"\n"
-	"A FILE of - is standard input.  Results go to standard output, all else to standard\n"
-	"error.\n"
-	"exit: 0 all held, 10 an assertion did not, 1 usage, 2 a file did not parse, 3 the\n"
+	"A FILE of - is standard input.  Results go to standard output, and only they.\n"
+	"exit: 0 all held, 10 something did not, 1 usage, 2 a file did not parse, 3 the\n"
 	"system would not let it or it is not modelled yet, 5 a bound was reached with no\n"
 	"answer, 6 a fault of cowlab itself\n"
 	"\n"
@@ -45,11 +44,11 @@ static const char run_help[] =
 	"\n"
 	"Runs each scenario under each policy, and reports what came of it.\n"
 	"\n"
-	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one decision of\n"
-	"                   the policy before it; all is every built-in policy; without\n"
-	"                   --policy, those that the file speaks of\n"
+	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one\n"
+	"                   decision of the policy before it; all is every built-in one;\n"
+	"                   without --policy, those that the file speaks of\n"
 	"  --format FORM    text, json or csv\n"
-	"  --explain        every step, and for each decision what was seen, the answer, its rule\n"
+	"  --explain        every step; of each decision what was seen, answer, and rule\n"
 	"  --geometry NAME  x86-64, x86-64-5, arm64-16k, arm64-64k or tiny\n"
 	"  --no-audit       run without the audit: no verdict\n"
 	"  --check          prove the machine's counts after every event\n"
@@ -61,11 +60,12 @@ static const char matrix_help[] =
 	"usage: cowlab matrix FILE... [--policy LIST] [--format text|json|csv]\n"
 	"                     [--geometry NAME] [--no-audit] [--check]\n"
 	"\n"
-	"Runs each scenario under each policy.  A cell says what the audit found, how many pages\n"
-	"were copied, and of these how many needlessly; a sum for each policy follows.\n"
+	"Runs each scenario under each policy.  A cell says what the audit found, how\n"
+	"many pages were copied, and of these how many needlessly; a sum for each policy\n"
+	"follows.\n"
 	"\n"
-	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one decision of\n"
-	"                   the policy before it; without --policy, every built-in policy\n"
+	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one\n"
+	"                   decision of the policy before it; without --policy, all\n"
 	"  --format FORM    text, json or csv (csv: one line a run)\n"
 	"  --geometry NAME  x86-64, x86-64-5, arm64-16k, arm64-64k or tiny\n"
 	"  --no-audit       run without the audit: no verdict\n"
@@ -77,19 +77,21 @@ static const char matrix_help[] =
 static const char print_help[] =
 	"usage: cowlab print FILE\n"
 	"\n"
-	"Prints a scenario in its canonical form.  To print what was printed gives the same\n"
-	"bytes.  A FILE of - is standard input.\n"
+	"Prints a scenario in its canonical form.  To print what was printed gives the\n"
+	"same bytes.  A FILE of - is standard input.\n"
 	"\n"
-	"exit: 0 printed, 1 usage, 2 the file did not parse, 3 the system would not let it\n"
+	"exit: 0 printed, 1 usage, 2 the file did not parse, 3 the system would not let\n"
+	"it\n"
 	"\n"
 	"example: cowlab print examples/cve-2020-29374.cow\n";
 
 static const char policies_help[] =
 	"usage: cowlab policies [NAME] [--format text|json|csv]\n"
 	"\n"
-	"Without NAME, lists the built-in policies: the kernels that decided so, and a sentence.\n"
-	"With the NAME of one, prints its decision table, computed by calling the policy over all\n"
-	"that it looks at.  A NAME may be a composition; a list or a glob of several lists these.\n"
+	"Without NAME, lists the built-in policies: the kernels that decided so, and a\n"
+	"sentence.  With the NAME of one, prints its decision table, computed by calling\n"
+	"the policy over all that it looks at.  A NAME may be a composition; a list or a\n"
+	"glob of several lists these.\n"
 	"\n"
 	"  --format FORM    text, json or csv\n"
 	"\n"
@@ -98,22 +100,25 @@ static const char policies_help[] =
 	"example: cowlab policies exclusive,gup=mapcount\n";
 
 static const char selftest_help[] =
-	"usage: cowlab selftest [--policy LIST] [--print CASE] [--format text|json|csv] [--check]\n"
+	"usage: cowlab selftest [--policy LIST] [--print CASE] [--format text|json|csv]\n"
+	"                       [--check] [--host]\n"
 	"\n"
-	"Runs the 778 cases of Linux's COW selftest under each policy: 14 tests of anonymous\n"
-	"memory (A), 4 of collapse (T) and 3 of zero pages and files (B), each on base pages,\n"
-	"swapped pages, THP of every size, hugetlb and so on.  One line a case: pass, or what the\n"
-	"audit found, and needless copies; then sums; then what differs from the table of what\n"
-	"was expected, marked by a ! above.\n"
+	"Runs the 778 cases of Linux's COW selftest under each policy: 14 tests of\n"
+	"anonymous memory (A), 4 of collapse (T) and 3 of zero pages and files (B), each\n"
+	"on base pages, swapped pages, THP of every size, hugetlb and so on.  One line a\n"
+	"case: pass, or what the audit found, and needless copies; then sums; then what\n"
+	"differs from the table of what was expected, marked by a ! above.\n"
 	"\n"
-	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one decision of\n"
-	"                   the policy before it; without --policy, every built-in policy\n"
+	"  --policy LIST    names and globs, comma-separated; KEY=NAME replaces one\n"
+	"                   decision of the policy before it; without --policy, all\n"
 	"  --print CASE     print a case as a scenario, and run nothing\n"
 	"  --format FORM    text, json or csv (csv: one line a run)\n"
 	"  --check          prove the machine's counts after every event\n"
+	"  --host           run the cases on the running kernel too, beside the policy that\n"
+	"                   it is (or --policy NAME), and say where they differ\n"
 	"\n"
-	"exit: 0 all as expected, 10 a case differs, 1 usage, 3 the system would not let it or it\n"
-	"is not modelled yet, 6 a fault of cowlab itself\n"
+	"exit: 0 all as expected, 10 a case differs, 1 usage, 3 the system would not let\n"
+	"it or it is not modelled yet, 6 a fault of cowlab itself\n"
 	"\n"
 	"example: cowlab selftest --print A3-V5-64K\n";
 
@@ -121,43 +126,61 @@ static const char selftest_help[] =
 static const char host_help[] =
 	"usage: cowlab host FILE... [--compare] [--facts] [--policy NAME]\n"
 	"\n"
-	"Runs each scenario on the running Linux kernel, with a real process for each of its\n"
-	"processes, and prints it with what was observed on every line.  A scenario of which this\n"
-	"kernel, its configuration or the rights forbid an event is skipped, with the reason.\n"
-	"Settings that are changed (swap, huge pages, ksmd) are put back, also if this is killed.\n"
+	"Runs each scenario on the running Linux kernel, with a real process for each of\n"
+	"its processes, and prints it with what was observed on every line.  A scenario\n"
+	"of which this kernel, its configuration or the rights forbid an event is\n"
+	"skipped, with the reason.  Settings that are changed (swap, huge pages, ksmd)\n"
+	"are put back, also if this is killed.\n"
 	"\n"
-	"  --compare        run it in the simulator too, and print the first line that differs\n"
+	"  --compare        run it in the simulator too; print the first difference\n"
 	"  --facts          also what can be known of the pages after each event\n"
-	"  --policy NAME    compare with this policy, and not with that of the running kernel\n"
+	"  --policy NAME    compare with this policy, not with that of the running kernel\n"
 	"\n"
-	"exit: 0 run, or no difference; 10 a difference, or a process died or hung; 1 usage; 2 a\n"
-	"file did not parse; 3 nothing but skipped, or the system would not let it\n"
+	"exit: 0 run, or no difference; 10 a difference, or a process died or hung;\n"
+	"1 usage; 2 a file did not parse; 3 nothing but skipped, or the system would not\n"
+	"let it\n"
 	"\n"
 	"example: cowlab host --compare examples/*.cow\n";
 #endif
 
 static const char fuzz_help[] =
-	"usage: cowlab fuzz [--seed S] [--count N | --seconds T] [--profile LIST] [--policy LIST]\n"
-	"                   [--shrink-to DIR] [--format text|json|csv]\n"
+	"usage: cowlab fuzz [--seed S] [--count N | --seconds T] [--profile LIST]\n"
+	"                   [--policy LIST] [--shrink-to DIR] [--format text|json|csv]\n"
 	"\n"
-	"Runs random scenarios in the simulator, and looks for what must not be: a machine whose\n"
-	"counts are wrong, a verdict that a policy promises not to have, homes of the marker that\n"
-	"decide differently, a scenario that is another one once it was printed.  The first\n"
-	"scenario of each sort is shrunk until no event of it can be left out.\n"
+	"Runs random scenarios in the simulator, and looks for what must not be: a\n"
+	"machine whose counts are wrong, a verdict that a policy promises not to have,\n"
+	"homes of the marker that decide differently, a scenario that is another one once\n"
+	"it was printed.  The first of each sort is shrunk until no event can be spared.\n"
 	"\n"
-	"  --seed S         where to begin (1); the same seed gives the same scenarios everywhere\n"
+	"  --seed S         where to begin (1); a seed gives the same results everywhere\n"
 	"  --count N        scenarios (1000, if there is no --seconds)\n"
 	"  --seconds T      stop after T seconds\n"
-	"  --profile LIST   base, gup, wp, swap, file, ksm, thp, hugetlb, all, comma-separated:\n"
-	"                   what they are about; without --profile, each in turn\n"
-	"  --policy LIST    names and globs, comma-separated; without --policy, every built-in one\n"
+	"  --profile LIST   base, gup, wp, swap, file, ksm, thp, hugetlb, all,\n"
+	"                   comma-separated: what they are about; without, each in turn\n"
+	"  --policy LIST    names and globs, comma-separated; without --policy, all\n"
 	"  --shrink-to DIR  save the shrunk scenarios there, and do not print them\n"
 	"  --format FORM    text, json or csv (csv: one line a profile)\n"
 	"\n"
-	"exit: 0 nothing differs, 10 something does, 5 the time is over and nothing did, 1 usage,\n"
-	"3 the system would not let it, 6 a fault of cowlab itself\n"
+	"exit: 0 nothing differs, 10 something does, 5 the time is over and nothing did,\n"
+	"1 usage, 3 the system would not let it, 6 a fault of cowlab itself\n"
 	"\n"
 	"example: cowlab fuzz --seconds 60 --profile gup,swap --shrink-to found\n";
+
+static const char referee_help[] =
+	"usage: cowlab referee FILE [--totals] [--format text|json|csv]\n"
+	"\n"
+	"Reads what `perf script` prints, pairs page faults with page allocations, and\n"
+	"says of each fault what the kernel made of it: copy, reuse, alloc, zero, swap-in,\n"
+	"or unknown where the recording does not tell.  A FILE of - is standard input.\n"
+	"docs/referee.md says what to record.\n"
+	"\n"
+	"  --totals         the sums, and not each fault\n"
+	"  --format FORM    text, json or csv (csv: the faults, one a line)\n"
+	"\n"
+	"exit: 0 read, 1 usage, 2 a line is damaged or nothing in the file says anything\n"
+	"of page faults, 3 the system would not let it\n"
+	"\n"
+	"example: perf script | cowlab referee - --totals\n";
 
 const struct cli_verb cli_verbs[] = {
 	{ "run", cli_run,
@@ -168,13 +191,15 @@ const struct cli_verb cli_verbs[] = {
 	  matrix_help },
 	{ "print", cli_print, 0, 1, 1, "FILE", print_help },
 	{ "policies", cli_policies, CLI_FORMAT, 0, 1, "NAME", policies_help },
-	{ "selftest", cli_selftest, CLI_POLICY | CLI_FORMAT | CLI_PRINT | CLI_CHECK, 0, 0, NULL,
+	{ "selftest", cli_selftest, CLI_POLICY | CLI_FORMAT | CLI_PRINT | CLI_CHECK | CLI_HOST, 0, 0, NULL,
 	  selftest_help },
 	{ "fuzz", cli_fuzz,
-	  CLI_SEED | CLI_COUNT | CLI_SECONDS | CLI_PROFILE | CLI_SHRINK_TO | CLI_POLICY | CLI_FORMAT,
+	  CLI_SEED | CLI_COUNT | CLI_SECONDS | CLI_PROFILE | CLI_SHRINK_TO | CLI_POLICY |
+	  CLI_FORMAT | CLI_HOST,
 	  0, 0, NULL, fuzz_help },
 #ifdef COWLAB_HOST
 	{ "host", cli_host, CLI_COMPARE | CLI_FACTS | CLI_POLICY, 1, -1, "FILE", host_help },
 #endif
+	{ "referee", cli_referee, CLI_TOTALS | CLI_FORMAT, 1, 1, "FILE", referee_help },
 	{ NULL, NULL, 0, 0, 0, NULL, NULL },
 };

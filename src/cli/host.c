@@ -95,6 +95,8 @@ enum cli_exit cli_host(const struct cli_arguments *arguments)
 		cli_error("the session on this kernel: %s", cow_strerror(error));
 		return CLI_SYSTEM;
 	}
+	if (cow_host_unseen(work.host))
+		cli_error("not seen here: %s", cow_host_unseen(work.host));
 	code = choose_policy(&work, arguments, &policies);
 	for (int i = 0; i < arguments->operand_count && code != CLI_USAGE; i++)
 		code = cli_worst(code, run_file(&work, arguments->operands[i]));

@@ -19,12 +19,13 @@ static const struct cli_verb *find_verb(const char *name)
 static enum cli_exit unknown_verb(const char *name)
 {
 	static const char *const others[] = { "help", "--help", "--version" };
-	const char *words[16];
+	enum { OTHERS = sizeof(others) / sizeof(*others), WORDS = 32 };
+	const char *words[WORDS];
 	size_t count = 0;
 
-	for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
+	for (const struct cli_verb *verb = cli_verbs; verb->name && count < WORDS - OTHERS - 1; verb++)
 		words[count++] = verb->name;
-	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+	for (size_t i = 0; i < OTHERS; i++)
 		words[count++] = others[i];
 	words[count] = NULL;
 	cli_unknown(name[0] == '-' ? "option" : "verb", name, words);
@@ -48,7 +49,7 @@ static enum cli_exit help(int argc, char **argv)
 {
 	const struct cli_verb *verb;
 
-	if (argc == 0 || !strcmp(argv[0], "help"))
+	if (argc == 0 || !strcmp(argv[0], "help") || !strcmp(argv[0], "--help"))
 		return show(cli_help);
 	verb = find_verb(argv[0]);
 	return verb ? show(verb->help) : unknown_verb(argv[0]);

@@ -25,13 +25,10 @@ static void keep_memory(void)
 #endif
 }
 
-/* The scenario of a case; NULL: it could not be made, which has been said. */
-static cow_scenario *parse_case(const struct selftest_case *one, enum cli_exit *code)
+cow_scenario *selftest_parse(const char *name, const char *text, size_t length, enum cli_exit *code)
 {
-	char text[SELFTEST_TEXT];
-	size_t length = selftest_write_case(one, text);
 	cow_scenario *scenario = NULL;
-	int error = length ? cow_scenario_parse(one->name, text, length, NULL, &scenario) : -EINVAL;
+	int error = length ? cow_scenario_parse(name, text, length, NULL, &scenario) : -EINVAL;
 	const struct cow_diagnostic *mistake;
 
 	if (!error)
@@ -39,13 +36,22 @@ static cow_scenario *parse_case(const struct selftest_case *one, enum cli_exit *
 	*code = error == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
 	mistake = scenario ? cow_scenario_error(scenario, 0) : NULL;
 	if (mistake)
-		cli_error("%s:%u:%u: %s: %.*s", one->name, mistake->line, mistake->column,
+		cli_error("%s:%u:%u: %s: %.*s", name, mistake->line, mistake->column,
 			  mistake->sentence, (int)mistake->text_length, mistake->text);
 	else
-		cli_error("%s: %s", one->name,
+		cli_error("%s: %s", name,
 			  length ? cow_strerror(error) : "the case cannot be written down");
 	cow_scenario_free(scenario);
 	return NULL;
+}
+
+/* The scenario of a case; NULL: it could not be made, which has been said. */
+static cow_scenario *parse_case(const struct selftest_case *one, enum cli_exit *code)
+{
+	char text[SELFTEST_TEXT];
+	size_t length = selftest_write_case(one, text);
+
+	return selftest_parse(one->name, text, length, code);
 }
 
 static enum cli_exit print_case(const struct selftest *test, const char *name)
@@ -113,10 +119,19 @@ static enum cli_exit run_one(const cow_scenario *scenario, const struct cow_poli
 	return (enum cli_exit)cow_status_exit_code(run->status);
 }
 
-static enum cli_exit run_all(struct selftest *test, const struct cow_run_options *options)
+enum cli_exit selftest_run_all(struct selftest *test, bool check_each)
 {
+	struct cow_run_options options;
 	enum cli_exit code = CLI_HELD;
 
+	cow_run_options_init(&options);
+	options.check_each = check_each;
+	test->runs = calloc(test->case_count * test->policy_count, sizeof(*test->runs));
+	if (!test->runs) {
+		cli_error("%s", cow_strerror(-ENOMEM));
+		return CLI_SYSTEM;
+	}
+	keep_memory();
 	for (size_t i = 0; i < test->case_count; i++) {
 		const char *letters = selftest_expected(&test->cases[i]);
 		enum cli_exit made = CLI_HELD;
@@ -131,7 +146,7 @@ static enum cli_exit run_all(struct selftest *test, const struct cow_run_options
 			struct selftest_run *run = &test->runs[i * test->policy_count + p];
 
 			run->expected = expected_of(letters, policy);
-			code = cli_worst(code, run_one(scenario, policy, options, run));
+			code = cli_worst(code, run_one(scenario, policy, &options, run));
 		}
 		cow_scenario_free(scenario);
 	}
@@ -140,22 +155,13 @@ static enum cli_exit run_all(struct selftest *test, const struct cow_run_options
 
 static enum cli_exit run_and_write(struct selftest *test, const struct cli_arguments *arguments)
 {
-	struct cow_run_options options;
 	enum cli_exit code = cli_parse_policies(arguments->policy ? arguments->policy : "all",
 						&test->policies);
 
 	if (code != CLI_HELD)
 		return code;
 	test->policy_count = cow_policies_count(test->policies);
-	test->runs = calloc(test->case_count * test->policy_count, sizeof(*test->runs));
-	if (!test->runs) {
-		cli_error("%s", cow_strerror(-ENOMEM));
-		return CLI_SYSTEM;
-	}
-	cow_run_options_init(&options);
-	options.check_each = arguments->check;
-	keep_memory();
-	code = run_all(test, &options);
+	code = selftest_run_all(test, arguments->check);
 	return cli_worst(code, cli_written(selftest_write(test, arguments->format)));
 }
 
@@ -183,6 +189,8 @@ enum cli_exit cli_selftest(const struct cli_arguments *arguments)
 		code = CLI_FAULT;
 	} else if (arguments->print) {
 		code = print_case(test, arguments->print);
+	} else if (arguments->host) {
+		code = selftest_host(test, arguments);
 	} else {
 		code = run_and_write(test, arguments);
 	}

@@ -96,7 +96,46 @@ struct selftest {
 	struct selftest_run *runs; /* of a case all policies, then the next case */
 };
 
+/* selftest.c: a scenario of the text of a case; NULL: it does not parse, which has been said. */
+cow_scenario *selftest_parse(const char *name, const char *text, size_t length, enum cli_exit *code);
+/* Runs every case under every policy of the list; makes test->runs. */
+enum cli_exit selftest_run_all(struct selftest *test, bool check_each);
+
 /* selftest_write.c.  Returns 0 or a negative errno. */
 int selftest_write(const struct selftest *test, enum cow_format format);
+/* A case and what it came to, without an end of line. */
+void selftest_print_line(const struct selftest_case *one, const struct selftest_run *run);
+/* `pass`, or the verdict as one word. */
+const char *selftest_word(const struct selftest_run *run);
+
+/* What a case is run without, where the kernel cannot do it. */
+enum {
+	SELFTEST_NO_TRACKING = 1, /* clear-refs */
+	SELFTEST_BRIEF_PIN = 2,   /* a read-only pin that lasts, and what is read through it */
+};
+
+enum selftest_host_status {
+	SELFTEST_HOST_SKIPPED,
+	SELFTEST_HOST_AGREES,
+	SELFTEST_HOST_DIFFERS,  /* every time that it was asked */
+	SELFTEST_HOST_UNSTABLE, /* not every time */
+};
+
+enum { SELFTEST_WORD = 24 };
+
+/* What came of a case on the running kernel. */
+struct selftest_host_run {
+	enum selftest_host_status status;
+	unsigned left_out;         /* SELFTEST_NO_TRACKING, SELFTEST_BRIEF_PIN */
+	const char *verdict;       /* NULL: not known */
+	char write[SELFTEST_WORD]; /* outcome of the write that the case is about; "": several */
+	char *reason;              /* why skipped, or what differed; NULL: neither */
+};
+
+/* selftest_host.c: `--host`. */
+enum cli_exit selftest_host(struct selftest *test, const struct cli_arguments *arguments);
+/* selftest_host_write.c.  Returns 0 or a negative errno. */
+int selftest_host_write(const struct selftest *test, const struct selftest_host_run *runs,
+			enum cow_format format);
 
 #endif

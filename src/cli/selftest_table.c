@@ -59,7 +59,9 @@ static const struct {
 
 	/* khugepaged until 5.7 gives a compound page up (SCAN_PAGE_COMPOUND), and the set-up is
 	 * one: MADV_COLLAPSE would fail, and then the original skips.  page-count-2.6 knows no
-	 * more. */
+	 * more.  Until 6.17 it wants one page to be writable (SCAN_PAGE_RO), and after fork none
+	 * is: T2. */
+	{ SELFTEST_T(2), EVERY,				"SSSSSSSPPSSPP" },
 	{ COLLAPSED, EVERY,				"SSPPPPPPPPPPP" },
 
 	/* Swapped out (V2, V4, V6, V8).  A large folio is split before it is written, so it comes

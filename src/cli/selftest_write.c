@@ -71,19 +71,35 @@ static void print_place(const struct selftest_case *one)
 	printf("%-12s", place);
 }
 
-static void print_single(const struct selftest *test)
+const char *selftest_word(const struct selftest_run *run)
+{
+	char text[CELL];
+
+	words(run, ' ', text);
+	for (unsigned bit = 0; bit < COW_VERDICT_COUNT; bit++)
+		if (!strcmp(text, cow_verdict_word(bit)))
+			return cow_verdict_word(bit);
+	return !strcmp(text, "pass") ? "pass" : !strcmp(text, "skipped") ? "skipped" : "other";
+}
+
+void selftest_print_line(const struct selftest_case *one, const struct selftest_run *run)
 {
 	char word[CELL];
 
+	words(run, '+', word);
+	print_place(one);
+	printf("  %-9s  copies %llu (needless %llu)  unshared %llu  early %llu", word,
+	       (unsigned long long)run->copies, (unsigned long long)run->needless,
+	       (unsigned long long)run->unshares, (unsigned long long)run->early);
+}
+
+static void print_single(const struct selftest *test)
+{
 	for (size_t i = 0; i < test->case_count; i++) {
 		const struct selftest_run *run = run_at(test, i, 0);
 
-		words(run, '+', word);
-		print_place(&test->cases[i]);
-		printf("  %-9s  copies %llu (needless %llu)  unshared %llu  early %llu%s%s\n", word,
-		       (unsigned long long)run->copies, (unsigned long long)run->needless,
-		       (unsigned long long)run->unshares, (unsigned long long)run->early,
-		       run->differs ? "  ! expected " : "",
+		selftest_print_line(&test->cases[i], run);
+		printf("%s%s\n", run->differs ? "  ! expected " : "",
 		       run->differs ? expected_word(run->expected) : "");
 	}
 }

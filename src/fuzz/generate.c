@@ -113,7 +113,8 @@ static bool possible(const struct maker *maker, enum cow_verb verb)
 	case COW_EV_GET:
 	case COW_EV_PIN:
 		return scenario->ref_count < MAKER_REFS && refs_alive(maker) < 4 &&
-		       !maker->in_repeat;
+		       !maker->in_repeat &&
+		       (!real || scenario->statement_count + 1 < MAKER_STATEMENTS);
 	case COW_EV_PEEK:
 	case COW_EV_POKE:
 		return refs_alive(maker) > 0;
@@ -124,6 +125,8 @@ static bool possible(const struct maker *maker, enum cow_verb verb)
 		return scenario->file_count > 0;
 	case COW_EV_SWAP_OUT_BEGIN:
 	case COW_EV_WRITEBACK_DONE:
+	case COW_EV_MIGRATE:
+	case COW_EV_NUMA_HINT:
 		return !real;
 	case COW_EV_REPEAT:
 		return !maker->in_repeat && scenario->statement_count + 6 < MAKER_STATEMENTS;
@@ -184,6 +187,10 @@ static void emit(struct maker *maker, enum cow_verb verb)
 		return;
 	scenario->statement_count++;
 	maker->last = verb;
+	maker->glance = maker->flags & COW_GENERATE_REAL && verb == COW_EV_PIN &&
+			!(statement->event.flags & COW_GUP_WRITE);
+	if (maker->glance) /* no system call keeps a pin that does not write */
+		emit(maker, COW_EV_RELEASE);
 }
 
 /* Two or three rounds of a few accesses. */

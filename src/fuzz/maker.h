@@ -24,6 +24,8 @@ struct maker {
 	unsigned flags;        /* COW_GENERATE_* */
 	enum cow_verb last;
 	bool in_repeat;
+	bool glance;           /* a pin was taken that is to be released at once */
+	uint32_t order;        /* of huge pages, where there can be one only; 0: none yet */
 	int advice;            /* the next one, if it is not to be drawn: -1 */
 	uint32_t mmaps;
 	uint64_t value;        /* given last */

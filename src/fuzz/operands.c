@@ -9,7 +9,8 @@
 #include "event/words.h"
 #include "fuzz/weights.h"
 
-enum { HUGE_PAGES = 512 }; /* that a PMD maps */
+enum { HUGE_PAGES = 512, /* that a PMD maps */
+       WHOLE = UINT32_MAX /* no order is said, so that it is that */ };
 
 /* One huge page, now and then two. */
 static uint64_t huge_extent(struct maker *maker)
@@ -198,9 +199,11 @@ static void fill_thp(struct maker *maker, struct cow_event *event)
 {
 	event->flags |= COW_EVENT_THP;
 	event->pages = huge_extent(maker);
-	if (!chance(maker, 40))
+	if (!(maker->flags & COW_GENERATE_REAL) || !maker->order)
+		maker->order = chance(maker, 40) ? 2 + below(maker, 8) : WHOLE;
+	if (maker->order == WHOLE)
 		return;
-	event->flags |= COW_MAP_ORDER(2 + below(maker, 8));
+	event->flags |= COW_MAP_ORDER(maker->order);
 	if (chance(maker, 60))
 		event->pages = UINT64_C(1) << (2 + below(maker, 4));
 }
@@ -254,8 +257,18 @@ static void fill_reference(struct maker *maker, struct cow_event *event)
 	if (chance(maker, 30))
 		event->flags |= COW_GUP_FAST;
 	event->times = 1;
-	if (!(maker->flags & COW_GENERATE_REAL) && chance(maker, 4))
+	if (maker->flags & COW_GENERATE_REAL) { /* vmsplice, fixed buffers, process_vm_readv */
+		if (!pin)
+			event->flags &= ~(unsigned)COW_GUP_WRITE;
+		else if (event->flags & COW_GUP_WRITE)
+			event->flags |= COW_GUP_LONGTERM;
+		else
+			event->flags &= ~(unsigned)COW_GUP_LONGTERM;
+		if ((!pin || event->flags & COW_GUP_WRITE) && chance(maker, 4))
+			event->times = many[below(maker, 2)];
+	} else if (chance(maker, 4)) {
 		event->times = many[below(maker, 5)];
+	}
 }
 
 static bool fill_advice(struct maker *maker, struct cow_event *event)
@@ -313,7 +326,8 @@ static bool operand(struct maker *maker, char letter, struct cow_event *event)
 		event->target = living_process(maker);
 		return true;
 	case 'e':
-		event->ref = living_ref(maker, event->verb == COW_EV_POKE);
+		event->ref = maker->glance ? maker->scenario.ref_count - 1 :
+			     living_ref(maker, event->verb == COW_EV_POKE);
 		return event->ref != COW_NONE;
 	case 'i':
 		event->file = below(maker, maker->scenario.file_count);

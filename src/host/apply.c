@@ -63,6 +63,7 @@ static void order_mmap(struct host_run *run, const struct cow_event *event,
 	region->file = file ? event->file : COW_NONE;
 	region->offset = event->first;
 	region->hugetlb = event->flags & COW_EVENT_HUGETLB;
+	region->made = true;
 	if (file) {
 		order->fd = run->file[event->file];
 		order->addr = host_addr(run, event->region, 0);
@@ -101,12 +102,18 @@ static void order_fill(struct host_run *run, uint32_t statement, struct host_ord
 	case COW_EV_UFFD_MOVE:
 		order->to = host_addr(run, event->other, 0);
 		order->apart = run->region[event->region].apart;
+		order->advice = run->region[event->region].hugetlb; /* see worker.c */
 		run->region[event->other].apart = order->apart;
+		run->region[event->other].made = true;
+		run->region[event->other].guarded = run->region[event->region].guarded;
 		if (order->apart == APART_VMAS && run->host->kernel.moves_many)
 			order->apart = APART_NOT;
 		run->region[event->other].file = run->region[event->region].file;
 		run->region[event->other].hugetlb = run->region[event->region].hugetlb;
 		run->region[event->other].offset = run->region[event->region].offset + event->first;
+		break;
+	case COW_EV_UFFD_WP:
+		run->region[event->region].guarded = true;
 		break;
 	case COW_EV_MPROTECT:
 		order->prot = protection(event->prot);
@@ -200,7 +207,7 @@ static void see_split(struct host_run *run, const struct cow_event *event, struc
 {
 	bool was = false;
 
-	for (uint64_t i = 0; i < event->pages; i++)
+	for (uint64_t i = 0; i < event->pages && !run->region[event->region].hugetlb; i++)
 		was |= run->before[i].huge;
 	seen->vague = !run->host->kernel.scan;
 	seen->outcome = was ? COW_OUT_MOVED : COW_OUT_REFUSED;
@@ -291,6 +298,33 @@ static int quiet_child(struct host_run *run, const struct cow_event *event)
 	return error;
 }
 
+/* What this kernel cannot do yet, seen by its answer; NULL: it can. */
+static const char *missing(const struct host_run *run, const struct cow_event *event, long result)
+{
+	const struct host_kernel *kernel = &run->host->kernel;
+	bool hugetlb = event->region != COW_NONE && run->region[event->region].hugetlb;
+
+	if (event->verb == COW_EV_UFFD_WP && result == -ENOENT && !kernel->uffd_wp_many)
+		return "this kernel write-protects within one mapping only";
+	if (event->verb == COW_EV_MREMAP && hugetlb && result == -EINVAL && !kernel->hugetlb_moves)
+		return "this kernel cannot move hugetlb mappings";
+	if (event->verb == COW_EV_MADVISE && event->flags == COW_ADV_DONTNEED && hugetlb &&
+	    result == -EINVAL && !kernel->hugetlb_empties)
+		return "this kernel cannot empty hugetlb mappings";
+	return NULL;
+}
+
+static int skip_if_missing(struct host_run *run, const struct cow_event *event, uint32_t slot)
+{
+	const char *reason = missing(run, event, process_answer(run, slot)->result);
+
+	if (!reason)
+		return 0;
+	run->skipped = true;
+	host_say(run->host, "%.100s:%u: %s", cow_scenario_name(run->scenario), run->line, reason);
+	return -EIO;
+}
+
 int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 {
 	const struct cow_event *event = &run->scenario->statements[statement].event;
@@ -307,7 +341,9 @@ int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 		return drain(run);
 	if (event->verb == COW_EV_KSM)
 		return ksm_apply(run, seen);
-	if ((kernel && event->verb != COW_EV_SPLIT) ||
+	if (event->verb == COW_EV_MIGRATE && run->process[slot].pid)
+		return migrate_apply(run, event, seen);
+	if ((kernel && event->verb != COW_EV_SPLIT && event->verb != COW_EV_MIGRATE) ||
 	    (event->verb == COW_EV_MADVISE && event->flags == COW_ADV_PAGEOUT))
 		return reclaim_apply(run, event, seen);
 	if (!run->process[slot].pid || !run->process[owner].pid) {
@@ -316,13 +352,15 @@ int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 		return 0;
 	}
 	order_fill(run, statement, &order);
-	order.drain = true;
+	order.drain = !run->scenario->lru_batch;
 	error = look_before(run, event, owner);
 	if (event->verb == COW_EV_SPLIT)
 		look_deeply(run->host, run->process[owner].pagemap, order.addr, event->pages,
 			    run->before);
 	if (!error)
 		error = process_order(run, slot, &order);
+	if (!error && event->verb != COW_EV_EXIT)
+		error = skip_if_missing(run, event, slot);
 	if (!error && event->verb != COW_EV_EXIT)
 		see(run, event, slot, seen);
 	if (!error && event->verb == COW_EV_FORK)

@@ -7,6 +7,7 @@
 
 #include "host/facts.h"
 #include "host/simulate.h"
+#include "event/words.h"
 
 #include <stdio.h>
 
@@ -18,6 +19,7 @@ struct comparison {
 	struct simulation simulation;
 	struct pair *pairs;
 	size_t pair_count, pair_room;
+	uint32_t done;    /* the statement that was done last */
 	bool differs;
 };
 
@@ -60,18 +62,34 @@ static void seen_text(enum cow_outcome outcome, int error, bool failed, uint64_t
 		snprintf(text + at, size - at, " == 0x%llx", (unsigned long long)*value);
 }
 
-static int differ(struct comparison *comparison, struct host_run *run, const char *kernel,
-		  const char *simulator)
+/* "madvise cold", or "expect". */
+static void name_of(const struct scenario_statement *at, char *text, size_t size)
 {
-	const cow_scenario *scenario = run->scenario;
-	const char *line = "";
+	bool advice = at->kind == STATEMENT_EVENT && at->event.verb == COW_EV_MADVISE;
 
-	for (uint32_t i = 0; i < scenario->statement_count; i++)
-		if (scenario->statements[i].line == run->line)
-			line = scenario->text + scenario->statements[i].text;
+	snprintf(text, size, "%s%s%s",
+		 at->kind == STATEMENT_EVENT ? verb_words[at->event.verb].text : "expect",
+		 advice ? " " : "", advice ? advice_words[at->event.flags].text : "");
+}
+
+/* `kind`: what differs, without names and numbers. */
+static int differ(struct comparison *comparison, struct host_run *run, const char *kind,
+		  const char *kernel, const char *simulator)
+{
+	struct cow_difference *difference = &run->host->difference;
+	const cow_scenario *scenario = run->scenario;
+	const char *line = scenario->text + scenario->statements[comparison->done].text;
+
+	char name[40];
+
+	name_of(&scenario->statements[comparison->done], name, sizeof(name));
 	comparison->differs = true;
 	host_say(run->host, "%.100s:%u: %.160s\n    kernel    %.200s\n    simulator %.200s",
 		 cow_scenario_name(scenario), run->line, line, kernel, simulator);
+	difference->line = run->line;
+	snprintf(difference->kind, sizeof(difference->kind), "%.36s: %.85s", name, kind);
+	snprintf(difference->sentence, sizeof(difference->sentence),
+		 "%.96s: kernel %.96s, simulator %.96s", line, kernel, simulator);
 	return 1;
 }
 
@@ -95,11 +113,33 @@ static bool same_outcome(const struct cow_event *event, const struct host_seen *
 	return !memcmp(seen->counts, came_to->result.counts, sizeof(seen->counts));
 }
 
+/* The first outcome of each that is more than the other has. */
+static void kind_of(const struct host_seen *seen, const struct came_to *came_to, char *kind,
+		    size_t size)
+{
+	enum cow_outcome kernel = seen->outcome, simulator = came_to->outcome;
+
+	if (!seen->failed && !came_to->failed && seen->done && came_to->result.done) {
+		kernel = simulator = COW_OUT_NONE;
+		for (int i = COW_OUTCOME_COUNT; i-- > COW_OUT_NONE + 1;) {
+			if (seen->counts[i] > came_to->result.counts[i])
+				kernel = (enum cow_outcome)i;
+			if (seen->counts[i] < came_to->result.counts[i])
+				simulator = (enum cow_outcome)i;
+		}
+	}
+	if (kernel == simulator && seen->error == came_to->error)
+		snprintf(kind, size, "value");
+	else
+		snprintf(kind, size, "%.40s, simulator %.40s", outcome_word(kernel, seen->error),
+			 outcome_word(simulator, came_to->error));
+}
+
 static int compare_event(struct comparison *comparison, struct host_run *run,
 			 const struct cow_event *event, const struct host_seen *seen)
 {
 	struct came_to came_to;
-	char kernel[200], simulator[200];
+	char kernel[200], simulator[200], kind[96];
 	int error = event_apply(&comparison->simulation.engine, event, NULL, &came_to);
 	bool value;
 
@@ -114,7 +154,8 @@ static int compare_event(struct comparison *comparison, struct host_run *run,
 	seen_text(came_to.outcome, came_to.error, came_to.failed, came_to.result.done,
 		  came_to.result.counts, value ? &came_to.result.value : NULL, simulator,
 		  sizeof(simulator));
-	return differ(comparison, run, kernel, simulator);
+	kind_of(seen, &came_to, kind, sizeof(kind));
+	return differ(comparison, run, kind, kernel, simulator);
 }
 
 static uint64_t fact_of(const struct cow_page *page, enum scenario_fact_kind kind)
@@ -154,7 +195,7 @@ static int compare_page(struct comparison *comparison, struct host_run *run, uin
 		{ FACT_UFFD_WP, "uffd-wp" }, { FACT_KSM, "ksm" }, { FACT_HUGE, "huge" },
 		{ FACT_MAPCOUNT, "mapcount" }, { FACT_EXCLUSIVE, "exclusive" },
 	};
-	char kernel[120], simulator[120];
+	char kernel[120], simulator[120], kind[96];
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
 		uint64_t is, should = fact_of(simulated, facts[i].kind);
@@ -166,7 +207,9 @@ static int compare_page(struct comparison *comparison, struct host_run *run, uin
 			 (unsigned long long)page, facts[i].word, (unsigned long long)is);
 		snprintf(simulator, sizeof(simulator), "%s %llu", facts[i].word,
 			 (unsigned long long)should);
-		return differ(comparison, run, kernel, simulator);
+		snprintf(kind, sizeof(kind), facts[i].kind == FACT_MAPCOUNT ? "%s" : "%s %llu",
+			 facts[i].word, (unsigned long long)is);
+		return differ(comparison, run, kind, kernel, simulator);
 	}
 	return 0;
 }
@@ -210,12 +253,14 @@ static int compare_frames(struct comparison *comparison, struct host_run *run)
 	for (size_t i = 1; i < count; i++)
 		if (pairs[i].kernel == pairs[i - 1].kernel &&
 		    pairs[i].simulator != pairs[i - 1].simulator)
-			return differ(comparison, run, "two places have one frame", "two frames");
+			return differ(comparison, run, "one frame", "two places have one frame",
+				      "two frames");
 	qsort(pairs, count, sizeof(*pairs), by_simulator);
 	for (size_t i = 1; i < count; i++)
 		if (pairs[i].simulator == pairs[i - 1].simulator &&
 		    pairs[i].kernel != pairs[i - 1].kernel)
-			return differ(comparison, run, "two places have two frames", "one frame");
+			return differ(comparison, run, "two frames", "two places have two frames",
+				      "one frame");
 	return 0;
 }
 
@@ -227,7 +272,7 @@ static int compare_region(struct comparison *comparison, struct host_run *run, u
 	struct cow_page simulated;
 	int result = host_look(run->host, run->process[slot].pagemap, addr, pages, run->after);
 
-	look_deeply(run->host, run->process[slot].pagemap, addr, pages, run->after);
+	look_deeply_on(run->host, run->process[slot].pagemap, addr, pages, run->after);
 	for (uint64_t i = 0; i < pages && !result; i++) {
 		if (!simulation_look(&comparison->simulation, slot, region, i, &simulated))
 			return 0;
@@ -243,9 +288,10 @@ static int compare_all(struct comparison *comparison, struct host_run *run)
 	int result = 0;
 
 	comparison->pair_count = 0;
-	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+	run->host->now++;
+	for (uint32_t slot = 0; slot < run->scenario->process_count; slot++)
 		for (uint32_t i = 0; i < run->scenario->region_count && !result; i++)
-			if (run->process[slot].pid)
+			if (run->process[slot].pid && run->region[i].made)
 				result = compare_region(comparison, run, slot, i);
 	return result ? result : compare_frames(comparison, run);
 }
@@ -271,6 +317,7 @@ static int compare_seen(void *ctx, struct host_run *run, uint32_t index,
 	struct comparison *comparison = ctx;
 	int result = 0;
 
+	comparison->done = index;
 	if (at->kind == STATEMENT_EVENT)
 		result = compare_event(comparison, run, &at->event, seen);
 	else if (at->kind == STATEMENT_EXPECT_PAGE)
@@ -280,20 +327,68 @@ static int compare_seen(void *ctx, struct host_run *run, uint32_t index,
 	return result || !run->host->facts ? result : compare_all(comparison, run);
 }
 
+/* What went wrong, without names and numbers: "the process of P died: signal 11". */
+static void say_lost(struct cow_host *host)
+{
+	const char *what = strstr(host->reason, " died: ");
+
+	host->difference.agreement = COW_DIFFERS;
+	snprintf(host->difference.kind, sizeof(host->difference.kind), "%s",
+		 what ? what + 1 : "cut off");
+	snprintf(host->difference.sentence, sizeof(host->difference.sentence), "%.300s",
+		 host->reason);
+}
+
+static void conclude(struct cow_host *host, enum cow_host_status status)
+{
+	struct cow_difference *difference = &host->difference;
+
+	switch (status) {
+	case COW_HOST_DIFFERS:
+		difference->agreement = COW_DIFFERS;
+		break;
+	case COW_HOST_KNOWN:
+		difference->agreement = COW_KNOWN;
+		break;
+	case COW_HOST_SKIPPED:
+		*difference = (struct cow_difference){ .agreement = COW_NOT_COMPARED };
+		snprintf(difference->sentence, sizeof(difference->sentence), "%.300s",
+			 host->reason);
+		break;
+	case COW_HOST_LOST:
+		say_lost(host);
+		break;
+	default:
+		*difference = (struct cow_difference){ .agreement = COW_AGREES };
+	}
+}
+
+const struct cow_difference *cow_host_difference(const cow_host *host)
+{
+	return &host->difference;
+}
+
 int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 		     const struct cow_policy *policy, enum cow_host_status *status)
 {
 	struct comparison comparison = { .differs = false };
-	struct host_watcher watcher = { &comparison, compare_seen };
+	struct host_watcher watcher = { .ctx = &comparison, .seen = compare_seen };
 	int result;
 
 	if (!host || !scenario || !policy || !status || cow_scenario_errors(scenario))
 		return -EINVAL;
+	host->difference = (struct cow_difference){ .agreement = COW_AGREES };
 	result = simulation_begin(&comparison.simulation, scenario, policy, &host->allocator);
-	if (!result)
+	if (!result && simulation_refused(&comparison.simulation)) {
+		host_say(host, "%.600s", simulation_refused(&comparison.simulation));
+		*status = COW_HOST_SKIPPED;
+	} else if (!result) {
 		result = host_run(host, scenario, &watcher, status);
+	}
 	if (!result && comparison.differs && *status == COW_HOST_DONE)
 		*status = COW_HOST_DIFFERS;
+	if (!result)
+		conclude(host, *status);
 	simulation_end(&comparison.simulation);
 	cow_release_(&host->allocator, comparison.pairs,
 		     comparison.pair_room * sizeof(*comparison.pairs));

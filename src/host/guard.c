@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 
 #include "host/host.h"
+#include "machine/plant.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -67,7 +68,7 @@ static bool end_workers(struct host_journal *journal)
 {
 	bool left = false;
 
-	for (uint32_t i = 0; i < HOST_PROCESSES; i++) {
+	for (uint32_t i = 0; i <= HOST_NURSERY; i++) {
 		pid_t pid = journal->worker[i].pid;
 		uint64_t start = journal->worker[i].start;
 
@@ -113,6 +114,23 @@ static void close_all_but(int a, int b, int c)
 			close(fd);
 }
 
+/* Of tests only: what a guardian with a defect would overlook. */
+static void forget(struct host_journal *journal)
+{
+	for (uint32_t i = 0; i < journal->setting_count; i++)
+		if ((PLANTED(101) && strstr(journal->settings[i].path, "nr_hugepages")) ||
+		    (PLANTED(102) && strstr(journal->settings[i].path, "ksm/run")))
+			journal->settings[i].set = 0;
+	if (PLANTED(103))
+		journal->swap[0] = 0;
+	if (PLANTED(104) && !swapoff(journal->swap))
+		journal->swap[0] = 0;
+	if (PLANTED(105))
+		journal->cgroup[0] = 0;
+	while (PLANTED(106))
+		nap(1000);
+}
+
 static void watch(struct host_guard *guard)
 {
 	sigset_t all;
@@ -122,12 +140,14 @@ static void watch(struct host_guard *guard)
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
 	prctl(PR_SET_NAME, "cowlab-guard");
-	close_all_but(guard->pipe, guard->lock, guard->around);
+	close_all_but(guard->pipe, guard->lock, guard->around); /* the other end of `ready`, too */
 	do
 		got = read(guard->pipe, &word, 1);
 	while (got < 0 && errno == EINTR);
-	if (got != 1)
+	if (got != 1) {
+		forget(guard->journal);
 		journal_undo(guard->journal);
+	}
 	host_end(0);
 }
 
@@ -162,22 +182,35 @@ static int make_journal(struct host_guard *guard)
 	guard->lock = take_lock();
 	if (guard->lock >= 0)
 		return 0;
-	munmap(memory, sizeof(struct host_journal));
+	munmap(memory, sizeof(*guard->journal));
 	return guard->lock;
+}
+
+static int give_up(struct host_guard *guard, int error)
+{
+	close(guard->lock);
+	munmap(guard->journal, sizeof(*guard->journal));
+	return error;
 }
 
 int guard_start(struct host_guard *guard)
 {
-	int ends[2], error = make_journal(guard);
+	int ends[2], ready[2], error = make_journal(guard);
 	pid_t pid;
+	char word;
 
 	if (error)
 		return error;
 	if (pipe2(ends, O_CLOEXEC))
-		return -errno;
+		return give_up(guard, -errno);
+	if (pipe2(ready, O_CLOEXEC)) {
+		error = -errno;
+		close(ends[0]);
+		close(ends[1]);
+		return give_up(guard, error);
+	}
 	pid = fork();
-	if (pid < 0)
-		return -errno;
+	error = pid < 0 ? -errno : 0;
 	if (!pid) {
 		close(ends[1]);
 		guard->pipe = ends[0];
@@ -185,6 +218,14 @@ int guard_start(struct host_guard *guard)
 		watch(guard);
 	}
 	close(ends[0]);
+	close(ready[1]);
+	while (read(ready[0], &word, 1) < 0 && errno == EINTR)
+		; /* nothing is changed before it watches */
+	close(ready[0]);
+	if (error) {
+		close(ends[1]);
+		return give_up(guard, error);
+	}
 	guard->pipe = ends[1];
 	guard->guardian = pid;
 	return 0;

@@ -5,6 +5,7 @@
  *
  *   board     memory that coordinator and workers share: an order and its answer for each worker
  *   worker    a process of the scenario; it does what it is ordered, and forks itself
+ *   nursery   a small process that stays, and forks the first workers of every scenario
  *   journal   memory that coordinator and guardian share: what has to be undone
  *   session   struct cow_host: what is opened once (board, journal, /proc files, what was probed)
  *   run       one scenario: its processes, references and files
@@ -23,6 +24,7 @@
 
 enum {
 	HOST_PROCESSES = 128, /* living and dead, of one scenario */
+	HOST_NURSERY = HOST_PROCESSES, /* the slot of the process that workers are forked from */
 	HOST_REFS = 64,       /* references of one scenario */
 	HOST_FILES = 16,
 	HOST_PAGES = 1 << 16, /* pages of one place */
@@ -41,7 +43,7 @@ enum host_order_kind {
 	ORDER_EXIT, ORDER_READ, ORDER_WRITE, ORDER_GET, ORDER_PIN, ORDER_GLANCE, ORDER_FORCE_WRITE,
 	ORDER_POPULATE, ORDER_UFFD_WP, ORDER_UFFD_MOVE, ORDER_CLEAR_REFS, ORDER_FILE_WRITE,
 	ORDER_TRUNCATE, ORDER_DRAIN, ORDER_MLOCK, ORDER_MUNLOCK, ORDER_MINCORE, ORDER_SPLIT,
-	ORDER_QUIET,
+	ORDER_QUIET, ORDER_FILL,
 };
 
 /* How a fault is kept from mapping what lies around: see worker.c. */
@@ -75,13 +77,16 @@ struct host_touch {
 };
 
 struct host_board {
-	struct host_order order[HOST_PROCESSES];
+	struct host_order order[HOST_PROCESSES + 1];
+	uint64_t dummy[HOST_PROCESSES + 1];  /* touched to have the stack present */
 	struct host_touch touch[HOST_PAGES]; /* of the order being done */
-	uint64_t dummy[HOST_PROCESSES];      /* touched to have the stack present */
 };
 
-/* The life of a worker; never returns.  `coordinator`: whose death is the worker's. */
-void worker_serve(struct host_board *board, uint32_t slot, pid_t coordinator)
+/*
+ * The life of the nursery, and of a worker; never returns.  `coordinator`: whose death is the
+ * worker's; `guard`: the end of a pipe that no worker may keep open.
+ */
+void worker_serve(struct host_board *board, pid_t coordinator, int guard)
 	__attribute__((noreturn));
 
 /* ---- guard.c: what has to be undone, and who does it ---- */
@@ -93,7 +98,7 @@ struct host_setting {
 };
 
 struct host_journal {
-	struct { pid_t pid; uint64_t start; } worker[HOST_PROCESSES]; /* as in /proc/PID/stat */
+	struct { pid_t pid; uint64_t start; } worker[HOST_PROCESSES + 1]; /* as in /proc/PID/stat */
 	struct host_setting settings[HOST_SETTINGS];
 	uint32_t setting_count;
 	char swap[160];   /* a file that is, or is about to be, swapped to; "": none */
@@ -141,6 +146,12 @@ struct host_kernel {
 	bool ksm_flag;          /* KPF_KSM is not set on ordinary pages: tried */
 	bool soft_dirty;        /* tried */
 	bool io_uring, uffd, uffd_wp, uffd_move;
+	bool uffd_wp_shown;     /* pagemap has a bit for it, as since 5.14 */
+	bool uffd_wp_many;      /* WRITEPROTECT goes over several VMAs, as since 6.4 */
+	bool hugetlb_moves;     /* mremap moves hugetlb mappings, as since 5.16 */
+	bool hugetlb_empties;   /* MADV_DONTNEED empties them, as since 5.18 */
+	unsigned lru_batch;     /* pages that it holds; with one more it drains */
+	bool gup_counts;        /* faults of hugetlb pages in get_user_pages are counted: 6.6 */
 	bool scan;              /* PAGEMAP_SCAN tells PMD mappings */
 	bool around;            /* faults can be kept from mapping what lies around */
 	bool ksm, collapse, populate, hugetlb, memcg;
@@ -151,6 +162,8 @@ struct host_kernel {
 
 struct cow_host;
 int host_probe(struct cow_host *host);
+/* A userfaultfd with the most rights that are to be had; -1 and errno. */
+int uffd_descriptor(void);
 
 /* ---- look.c ---- */
 
@@ -162,11 +175,22 @@ struct host_page {
 	uint64_t mapcount;
 };
 
+/* What was read of a frame, as long as nothing has happened since. */
+struct host_frame {
+	uint64_t frame, flags, count;
+	uint64_t when; /* host->now */
+};
+
+enum { HOST_FRAMES = 256 }; /* that are remembered */
+
 int host_look(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 	 struct host_page *out);
 /* Adds what the frames' flags say. */
-void look_deeply(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+void look_deeply(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 		 struct host_page *out);
+/* The same, of more pages, when nothing has happened since the last look. */
+void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+		    struct host_page *out);
 /* Flags of a frame; 0 where they cannot be read. */
 uint64_t frame_flags(const struct cow_host *host, uint64_t frame);
 
@@ -184,16 +208,22 @@ struct cow_host {
 	uint32_t patience; /* milliseconds that an order may take */
 	struct host_guard guard;
 	struct host_board *board;
+	pid_t nursery;
+	bool nursery_lost;    /* it died, or hung, in this run */
 	struct host_kernel kernel;
 	int kpageflags, kpagecount;
 	int spare[2], tee[2]; /* pipes: data to and from rings; copies of what lies in a pipe */
 	uint64_t swap_pages;  /* slots of the swap file in use; 0: it is off */
 	unsigned char affinity[128]; /* of the thread, before the session */
 	bool pinned;          /* to one CPU */
+	bool huge;            /* the scenario may have huge pages */
+	uint64_t now;         /* counts looks; see look_deeply */
+	struct host_frame frames[HOST_FRAMES];
 	char reason[1024];    /* of the last run */
+	struct cow_difference difference; /* of the last comparison */
 };
 
-/* ---- process.c: workers from the coordinator's side ---- */
+/* ---- nursery.c, process.c: workers from the coordinator's side ---- */
 
 struct host_process {
 	pid_t pid;   /* 0: does not live */
@@ -226,6 +256,8 @@ struct host_region {
 	uint32_t file; /* that it maps; COW_NONE: none */
 	uint64_t offset; /* its first page in the file */
 	bool hugetlb;
+	bool made; /* somebody mapped it, or tried to */
+	bool guarded; /* userfaultfd was asked to protect it */
 };
 
 /* What came of an event. */
@@ -257,7 +289,15 @@ struct host_run {
 	bool skipped;                 /* found out on the way that it cannot be: likewise */
 };
 
+/* Starts and ends the process that workers are forked from.  0 or a negative errno. */
+int nursery_start(struct cow_host *host);
+void nursery_end(struct cow_host *host);
+/* Gives it an order and waits.  What the order came to, or -EIO: it died or hangs. */
+long nursery_order(struct cow_host *host, const struct host_order *order);
+
 int process_start_first(struct host_run *run, uint32_t slot);
+/* CPUs that processes can have for their own, beside the coordinator's. */
+unsigned host_cpus(const struct cow_host *host);
 /* Gives an order and waits.  0, or -EIO with run->dead. */
 int process_order(struct host_run *run, uint32_t slot, const struct host_order *order);
 /* The worker's answer to the last order. */
@@ -271,7 +311,7 @@ uint64_t swap_offset(const struct host_run *run, uint64_t entry);
 uint64_t *cached_frame(struct host_run *run, uint64_t entry);
 void host_say(struct cow_host *host, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- plan.c, reference.c, apply.c, reclaim.c, ksm.c, outcome.c ---- */
+/* ---- plan.c, reference.c, apply.c, swap.c, migrate.c, ksm.c, outcome.c ---- */
 
 /* True if the scenario can be run here; else host->reason says why not. */
 bool plan_allows(struct host_run *run);
@@ -290,6 +330,7 @@ bool is_glance(const struct host_run *run, uint32_t statement);
 /* Does an event.  Returns 0, or -EIO with run->dead or run->skipped. */
 int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen);
 int reclaim_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
+int migrate_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
 /* Swaps to a file with as many slots as the scenario has, and makes the workers' control group. */
 int swap_ready(struct host_run *run);
 void swap_end(struct cow_host *host);
@@ -305,6 +346,7 @@ void outcome_of_fork(struct host_run *run, const struct cow_event *event, struct
 
 struct host_watcher {
 	void *ctx;
+	bool writes; /* down what is seen, so that all of it must be true */
 	/* After each statement.  Returns 0; 1 to end the run; or a negative errno. */
 	int (*seen)(void *ctx, struct host_run *run, uint32_t statement,
 		    const struct host_seen *seen);

@@ -74,29 +74,67 @@ static void look_at_pmds(int pagemap, uint64_t addr, uint64_t pages, struct host
 				out[(at - addr) / HOST_PAGE].huge = true;
 }
 
-void look_deeply(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
-		 struct host_page *out)
+/* Flags and count of the frames from `frame` on, in as few reads as may be. */
+static void read_frames(struct cow_host *host, uint64_t frame, uint64_t count, uint64_t *flags,
+			uint64_t *counts)
+{
+	struct host_frame *known = &host->frames[frame % HOST_FRAMES];
+	size_t size = count * sizeof(*flags);
+
+	if (count == 1 && known->frame == frame && known->when == host->now) {
+		*flags = known->flags;
+		*counts = known->count;
+		return;
+	}
+	memset(flags, 0, size);
+	memset(counts, 0, size);
+	if (pread(host->kpageflags, flags, size, (off_t)(frame * 8)) < 0 ||
+	    pread(host->kpagecount, counts, size, (off_t)(frame * 8)) < 0)
+		return;
+	if (count == 1)
+		*known = (struct host_frame){ frame, *flags, *counts, host->now };
+}
+
+static void tell_frame(struct host_page *page, uint64_t flags, uint64_t count)
 {
 	const uint64_t compound = UINT64_C(1) << KPF_HEAD_BIT | UINT64_C(1) << KPF_TAIL_BIT;
 
+	page->zero = bit(flags, KPF_ZERO_BIT);
+	page->anon = bit(flags, KPF_ANON_BIT);
+	page->ksm = bit(flags, KPF_KSM_BIT);
+	page->large = (flags & compound) != 0;
+	page->swapcache = bit(flags, KPF_SWAPCACHE_BIT) && page->anon;
+	page->writeback = bit(flags, KPF_WRITEBACK_BIT);
+	page->exclusive = page->anon && bit(flags, KPF_EXCLUSIVE_BIT);
+	page->mapcount = page->zero ? 0 : count;
+}
+
+void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+		    struct host_page *out)
+{
+	enum { RUN = 128 };
+	uint64_t flags[RUN], counts[RUN];
+
 	if (!host->kernel.counts || !host->kernel.frames)
 		return;
-	for (uint64_t i = 0; i < pages; i++) {
-		struct host_page *page = &out[i];
-		uint64_t flags;
-
-		if (!page->present)
+	for (uint64_t i = 0, run; i < pages; i += run) {
+		run = 1;
+		if (!out[i].present)
 			continue;
-		flags = frame_flags(host, page->entry);
-		page->zero = bit(flags, KPF_ZERO_BIT);
-		page->anon = bit(flags, KPF_ANON_BIT);
-		page->ksm = bit(flags, KPF_KSM_BIT);
-		page->large = (flags & compound) != 0;
-		page->swapcache = bit(flags, KPF_SWAPCACHE_BIT) && page->anon;
-		page->writeback = bit(flags, KPF_WRITEBACK_BIT);
-		page->exclusive = page->anon && bit(flags, KPF_EXCLUSIVE_BIT);
-		page->mapcount = page->zero ? 0 : frame_word(host->kpagecount, page->entry);
+		while (run < RUN && i + run < pages && out[i + run].present &&
+		       out[i + run].entry == out[i].entry + run)
+			run++;
+		read_frames(host, out[i].entry, run, flags, counts);
+		for (uint64_t j = 0; j < run; j++)
+			tell_frame(&out[i + j], flags[j], counts[j]);
 	}
-	if (host->kernel.scan)
+	if (host->kernel.scan && host->huge)
 		look_at_pmds(pagemap, addr, pages, out);
+}
+
+void look_deeply(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+		 struct host_page *out)
+{
+	host->now++;
+	look_deeply_on(host, pagemap, addr, pages, out);
 }

@@ -35,8 +35,8 @@ static bool slot_is_shared(struct host_run *run, uint64_t entry)
 		for (uint32_t i = 0; i < run->scenario->region_count; i++) {
 			struct host_page page;
 
-			if (!run->process[slot].pid)
-				break;
+			if (!run->process[slot].pid || !run->region[i].made)
+				continue;
 			for (uint64_t j = 0; j < run->scenario->region_info[i].pages; j++)
 				shared |= !host_look(run->host, run->process[slot].pagemap,
 						host_addr(run, i, j), 1, &page) &&
@@ -63,22 +63,26 @@ static enum cow_outcome swap_write(struct host_run *run, uint64_t page)
 	return slot_is_shared(run, entry) ? COW_OUT_COPY : COW_OUT_SWAP_IN;
 }
 
+/* A pin that only reads wants the page to be its own (FAULT_FLAG_UNSHARE), as a write does. */
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_PIN };
+
 /* A page after at least one fault, or a call that took one. */
-static enum cow_outcome came_to(struct host_run *run, uint64_t page, bool write, uint32_t faults)
+static enum cow_outcome came_to(struct host_run *run, uint64_t page, enum access access,
+				uint32_t faults)
 {
 	const struct host_page *before = &run->before[page], *after = &run->after[page];
 
 	if (!faults)
 		return COW_OUT_HIT;
 	if (before->swapped)
-		return write ? swap_write(run, page) : COW_OUT_SWAP_IN;
+		return access == ACCESS_READ ? COW_OUT_SWAP_IN : swap_write(run, page);
 	if (!run->host->kernel.frames || !after->present)
 		return COW_OUT_NONE;
 	if (!before->present)
 		return after->zero ? COW_OUT_ZERO : COW_OUT_ALLOC;
 	if (before->entry != after->entry)
 		return COW_OUT_COPY;
-	return write ? COW_OUT_REUSE : COW_OUT_HIT;
+	return access == ACCESS_READ ? COW_OUT_HIT : COW_OUT_REUSE;
 }
 
 static void look_after(struct host_run *run, const struct cow_event *event, uint32_t slot)
@@ -90,6 +94,17 @@ static void look_after(struct host_run *run, const struct cow_event *event, uint
 	for (uint64_t i = 0; i < event->pages; i++)
 		if (run->before[i].swapped && run->after[i].present && run->after[i].swapcache)
 			*cached_frame(run, run->before[i].entry) = run->after[i].entry;
+}
+
+/* userfaultfd stopped a write, where a write was stopped at all.  Before 5.14 pagemap does not show
+ * its mark; then nothing else can stop one to anonymous memory. */
+static bool blocks(const struct host_run *run, const struct cow_event *event, uint64_t page)
+{
+	const struct host_region *region = &run->region[event->region];
+
+	return run->before[page].uffd_wp ||
+	       (!run->host->kernel.uffd_wp_shown && region->guarded && region->file == COW_NONE &&
+		!region->hugetlb && (run->before[page].present || run->before[page].swapped));
 }
 
 void outcome_of_access(struct host_run *run, const struct cow_event *event,
@@ -106,11 +121,11 @@ void outcome_of_access(struct host_run *run, const struct cow_event *event,
 	for (uint64_t i = 0; i < answer->done; i++) {
 		if (touch[i].signal) {
 			fail(seen, touch[i].signal == SIGSEGV ? COW_OUT_SEGV :
-				   run->before[i].uffd_wp     ? COW_OUT_BLOCKED
+				   blocks(run, event, i)      ? COW_OUT_BLOCKED
 							      : COW_OUT_SIGBUS, 0);
 			return;
 		}
-		add(seen, came_to(run, i, write, touch[i].faults));
+		add(seen, came_to(run, i, write ? ACCESS_WRITE : ACCESS_READ, touch[i].faults));
 		seen->mixed |= touch[i].value != touch[0].value;
 		seen->value = touch[i].value;
 	}
@@ -165,7 +180,7 @@ static bool may_fault(const struct host_run *run, const struct cow_event *event,
 static enum cow_outcome fault_behind(const struct host_run *run, const struct cow_event *event,
 				     uint64_t page, bool write)
 {
-	if (write && run->before[page].uffd_wp)
+	if (write && blocks(run, event, page))
 		return COW_OUT_BLOCKED;
 	if (behind_the_end(run, event, page) || run->region[event->region].hugetlb)
 		return COW_OUT_SIGBUS;
@@ -210,7 +225,7 @@ static void of_the_whole(struct host_run *run, const struct cow_event *event, ui
 
 		if (same)
 			continue;
-		add(seen, left ? came_to(run, i, true, 1) : COW_OUT_HIT);
+		add(seen, left ? came_to(run, i, ACCESS_WRITE, 1) : COW_OUT_HIT);
 		left -= left > 0;
 	}
 	for (uint64_t i = 0; i < kept; i++)
@@ -226,6 +241,7 @@ void outcome_of_reference(struct host_run *run, const struct cow_event *event, u
 		     (answer->kind == ORDER_POPULATE && event->flags == COW_ADV_POPULATE_WRITE);
 
 	look_after(run, event, slot);
+	seen->vague = run->region[event->region].hugetlb && !run->host->kernel.gup_counts;
 	if (answer->result) {
 		fail_by_fault(run, event, slot, answer, write, seen);
 		return;
@@ -235,7 +251,9 @@ void outcome_of_reference(struct host_run *run, const struct cow_event *event, u
 		return;
 	}
 	for (uint64_t i = 0; i < event->pages; i++) {
-		enum cow_outcome outcome = came_to(run, i, write, touch[i].faults);
+		enum access access = event->verb == COW_EV_PIN ? ACCESS_PIN :
+				     write		       ? ACCESS_WRITE : ACCESS_READ;
+		enum cow_outcome outcome = came_to(run, i, access, touch[i].faults);
 
 		/* a reader who finds a private copy asked for one */
 		if (event->verb == COW_EV_PIN && outcome == COW_OUT_COPY)
@@ -255,7 +273,7 @@ void outcome_of_fork(struct host_run *run, const struct cow_event *event, struct
 		uint64_t pages = run->scenario->region_info[i].pages;
 		uint64_t addr = host_addr(run, i, 0);
 
-		if (host_look(run->host, parent, addr, pages, run->before) ||
+		if (!run->region[i].made || host_look(run->host, parent, addr, pages, run->before) ||
 		    host_look(run->host, child, addr, pages, run->after))
 			continue;
 		for (uint64_t j = 0; j < pages; j++)

@@ -91,9 +91,12 @@ static const char *event_refused(const struct host_run *run, const struct cow_ev
 	case COW_EV_KSM:
 		return kernel->ksm ? NULL : "ksmd cannot be controlled";
 	case COW_EV_MIGRATE:
-		return kernel->nodes > 1 ? NULL : "there is one memory node, so nowhere to move to";
+		if (kernel->nodes > 1)
+			return kernel->frames ? NULL : "no frames are seen, so neither is a move";
+		return "move_pages(2) needs a second memory node, and compaction takes the pages "
+		       "that it likes";
 	case COW_EV_NUMA_HINT:
-		return "no system call makes a NUMA hint";
+		return "no system call makes a NUMA hint: NUMA balancing chooses its pages itself";
 	default:
 		return NULL;
 	}
@@ -136,8 +139,12 @@ static bool header_allows(struct host_run *run)
 		return refuse(run, 1, "too many processes, references or files");
 	if (scenario->given & 1 && scenario->frames < 4096)
 		return refuse(run, 1, "the memory of this machine cannot be made so small");
-	if (scenario->lru_batch)
-		return refuse(run, 1, "the kernel's LRU batch cannot be set");
+	if (scenario->lru_batch && scenario->lru_batch != run->host->kernel.lru_batch)
+		return refuse(run, 1, run->host->kernel.lru_batch == 14 ?
+			      "the LRU batch of this kernel holds 14 pages, and cannot be set" :
+			      "the LRU batch of this kernel holds 30 pages, and cannot be set");
+	if (scenario->lru_batch && scenario->process_count > host_cpus(run->host))
+		return refuse(run, 1, "an LRU batch for each process wants as many CPUs, and one more");
 	if (scenario->options & 1u << OPTION_STABLE_WRITES)
 		return refuse(run, 1, "the swap device does not want stable pages");
 	return true;
@@ -196,36 +203,28 @@ static int set_folio_order(struct host_run *run)
 	return error;
 }
 
-/* The pool, so that as many pages are free as the scenario says. */
+/* Free pages of the pool that nobody has reserved. */
+static uint64_t pages_of_pool(void)
+{
+	uint64_t unused = file_number(HUGETLB "free_hugepages", 0);
+	uint64_t reserved = file_number(HUGETLB "resv_hugepages", 0);
+
+	return unused > reserved ? unused - reserved : 0;
+}
+
+/* The pool, so that as many pages are to be had as the scenario says. */
 static int set_pool(struct host_run *run)
 {
 	uint64_t total = file_number(HUGETLB "nr_hugepages", 0);
-	uint64_t unused = file_number(HUGETLB "free_hugepages", 0);
 	char text[32];
 	int error;
 
 	snprintf(text, sizeof(text), "%llu",
-		 (unsigned long long)(total - unused + run->scenario->hugetlb));
+		 (unsigned long long)(total - pages_of_pool() + run->scenario->hugetlb));
 	error = setting_change(run->host->guard.journal, HUGETLB "nr_hugepages", text);
-	if (!error && file_number(HUGETLB "free_hugepages", 0) != run->scenario->hugetlb)
+	if (!error && pages_of_pool() != run->scenario->hugetlb)
 		error = -ENOMEM;
 	return error;
-}
-
-static int fill_file(int fd, const struct scenario_file *file)
-{
-	size_t length = file->pages * HOST_PAGE;
-	unsigned char *bytes;
-
-	if (ftruncate(fd, (off_t)length))
-		return -errno;
-	bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (bytes == MAP_FAILED)
-		return -errno;
-	for (uint64_t i = 0; i < file->pages; i++)
-		memcpy(bytes + i * HOST_PAGE, &file->value, sizeof(file->value));
-	munmap(bytes, length);
-	return 0;
 }
 
 static int make_files(struct host_run *run)
@@ -235,8 +234,12 @@ static int make_files(struct host_run *run)
 	for (uint32_t i = 0; i < run->scenario->file_count && !error; i++) {
 		const struct scenario_file *file = &run->scenario->files[i];
 
+		struct host_order order = { .kind = ORDER_FILL, .pages = file->pages,
+					    .value = file->value };
+
 		run->file[i] = memfd_create("cowlab", file->huge ? MFD_HUGE : 0);
-		error = run->file[i] < 0 ? -errno : fill_file(run->file[i], file);
+		order.fd = run->file[i];
+		error = order.fd < 0 ? -errno : (int)nursery_order(run->host, &order);
 	}
 	return error;
 }
@@ -266,6 +269,30 @@ static int set_pipe_size(struct host_run *run)
 	return setting_change(run->host->guard.journal, "/proc/sys/fs/pipe-max-size", "67108864");
 }
 
+/* Otherwise nobody need look for PMDs. */
+static bool may_be_huge(const struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+
+	if (run->host->kernel.thp_always)
+		return true;
+	for (uint32_t i = 0; i < scenario->statement_count; i++) {
+		const struct cow_event *event = &scenario->statements[i].event;
+
+		if (scenario->statements[i].kind != STATEMENT_EVENT)
+			continue;
+		if (event->verb == COW_EV_MMAP && event->flags & (COW_EVENT_THP | COW_EVENT_HUGETLB))
+			return true;
+		if (event->verb == COW_EV_MADVISE && (event->flags == COW_ADV_HUGEPAGE ||
+						      event->flags == COW_ADV_COLLAPSE))
+			return true;
+	}
+	for (uint32_t i = 0; i < scenario->file_count; i++)
+		if (scenario->files[i].huge)
+			return true;
+	return false;
+}
+
 bool plan_prepare(struct host_run *run)
 {
 	bool swap = is_said(run, COW_EV_SWAP_OUT, 0) ||
@@ -277,6 +304,7 @@ bool plan_prepare(struct host_run *run)
 		pool |= run->scenario->statements[i].kind == STATEMENT_EVENT &&
 			run->scenario->statements[i].event.verb == COW_EV_MMAP &&
 			(run->scenario->statements[i].event.flags & COW_EVENT_HUGETLB);
+	run->host->huge = may_be_huge(run);
 	error = set_folio_order(run);
 	if (error)
 		return cannot(run, "the size of huge pages cannot be set", error);

@@ -86,10 +86,21 @@ out:
 	munmap(page, HOST_PAGE);
 }
 
+/* Who may not see faults of the kernel still may see his own: 5.11. */
+int uffd_descriptor(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 && errno == EPERM)
+		fd = (int)syscall(SYS_userfaultfd,
+				  O_CLOEXEC | O_NONBLOCK | HOST_UFFD_USER_MODE_ONLY);
+	return fd;
+}
+
 static void probe_uffd(struct host_kernel *kernel)
 {
 	struct host_uffd_api api = { .api = 0xAA };
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	int fd = uffd_descriptor();
 
 	kernel->uffd = fd >= 0 && !ioctl(fd, HOST_UFFDIO_API, &api);
 	kernel->uffd_wp = kernel->uffd && (api.features & HOST_UFFD_WP);
@@ -137,6 +148,12 @@ int host_probe(struct cow_host *host)
 	kernel->memcg = !access("/sys/fs/cgroup/memory/memory.force_empty", F_OK) ||
 			!access("/sys/fs/cgroup/memory/memory.limit_in_bytes", W_OK) ||
 			!access("/sys/fs/cgroup/memory.reclaim", W_OK);
+	kernel->uffd_wp_shown = at_least(kernel, 5, 14);
+	kernel->uffd_wp_many = at_least(kernel, 6, 4);
+	kernel->hugetlb_moves = at_least(kernel, 5, 16);
+	kernel->hugetlb_empties = at_least(kernel, 5, 18);
+	kernel->lru_batch = at_least(kernel, 6, 10) ? 30 : 14; /* PAGEVEC_SIZE - 1 */
+	kernel->gup_counts = at_least(kernel, 6, 6);
 	kernel->populate = at_least(kernel, 5, 14);
 	kernel->collapse = at_least(kernel, 6, 1);
 	kernel->moves_many = at_least(kernel, 6, 17);
@@ -144,4 +161,15 @@ int host_probe(struct cow_host *host)
 	if (!file_get("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text)))
 		kernel->thp_always = strstr(text, "[always]") != NULL;
 	return 0;
+}
+
+const char *cow_host_unseen(const cow_host *host)
+{
+	if (!host->kernel.frames)
+		return "page frames (that takes CAP_SYS_ADMIN): whether a fault copied, reused or "
+		       "shared a page is not told; values, hits and errors are";
+	if (!host->kernel.counts)
+		return "/proc/kpagecount and /proc/kpageflags: map counts, zero pages and swap-ins "
+		       "that copy are not told";
+	return NULL;
 }

@@ -9,6 +9,8 @@
 
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,6 +59,31 @@ uint64_t *cached_frame(struct host_run *run, uint64_t entry)
 	return &run->cached[swap_offset(run, entry)];
 }
 
+unsigned host_cpus(const struct cow_host *host)
+{
+	cpu_set_t all;
+
+	memcpy(&all, host->affinity, sizeof(all));
+	return host->pinned ? (unsigned)CPU_COUNT(&all) - 1 : 0;
+}
+
+/* An LRU batch of its own: the slot-th CPU. */
+static void give_cpu(const struct cow_host *host, uint32_t slot, pid_t pid)
+{
+	cpu_set_t all, one;
+	uint32_t left = slot;
+
+	memcpy(&all, host->affinity, sizeof(all));
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all) || left--)
+			continue;
+		CPU_SET(cpu, &one);
+		sched_setaffinity(pid, sizeof(one), &one);
+		return;
+	}
+}
+
 void process_adopt(struct host_run *run, uint32_t slot, pid_t pid)
 {
 	struct host_journal *journal = run->host->guard.journal;
@@ -65,8 +92,25 @@ void process_adopt(struct host_run *run, uint32_t slot, pid_t pid)
 	journal->worker[slot].start = process_start(pid);
 	journal->worker[slot].pid = pid;
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
+	if (run->scenario->lru_batch)
+		give_cpu(run->host, slot, pid);
 	run->process[slot].pid = pid;
 	run->process[slot].pagemap = open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Before 5.3 there is no waiting with patience. */
+static bool ends_in_time(const struct host_run *run, pid_t pid)
+{
+	struct pollfd fd = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	int ready;
+
+	if (fd.fd < 0)
+		return true;
+	do
+		ready = poll(&fd, 1, (int)run->host->patience);
+	while (ready < 0 && errno == EINTR);
+	close(fd.fd);
+	return ready > 0;
 }
 
 void process_reap(struct host_run *run, uint32_t slot)
@@ -75,6 +119,8 @@ void process_reap(struct host_run *run, uint32_t slot)
 
 	if (!process->pid)
 		return;
+	if (HOST_END_SIGNAL != SIGKILL && !ends_in_time(run, process->pid))
+		kill(process->pid, SIGKILL); /* it was stopped, or hangs */
 	waitpid(process->pid, NULL, __WALL);
 	run->host->guard.journal->worker[slot].pid = 0;
 	if (process->pagemap >= 0)
@@ -124,6 +170,15 @@ static uint64_t now_ms(void)
 	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
+static int cut_off(struct host_run *run, uint32_t slot)
+{
+	run->dead = true;
+	host_say(run->host, "%.100s:%u: cut off: %.40s did not come back within %u ms",
+		 cow_scenario_name(run->scenario), run->line, name_of(run, slot),
+		 run->host->patience);
+	return -EIO;
+}
+
 static int wait_for(struct host_run *run, uint32_t slot)
 {
 	struct host_order *order = &run->host->board->order[slot];
@@ -142,13 +197,8 @@ static int wait_for(struct host_run *run, uint32_t slot)
 			return -EIO;
 		if (!until)
 			until = now_ms() + run->host->patience;
-		if (now_ms() < until)
-			continue;
-		run->dead = true;
-		host_say(run->host, "%.100s:%u: cut off: %.40s did not come back within %u ms",
-			 cow_scenario_name(run->scenario), run->line, name_of(run, slot),
-			 run->host->patience);
-		return -EIO;
+		if (now_ms() >= until)
+			return cut_off(run, slot);
 	}
 }
 
@@ -170,6 +220,8 @@ int process_order(struct host_run *run, uint32_t slot, const struct host_order *
 	at->state = ORDER_GIVEN;
 	syscall(SYS_futex, &at->state, FUTEX_WAKE, 1, NULL, NULL, 0);
 	if (order->kind == ORDER_EXIT) {
+		if (!ends_in_time(run, run->process[slot].pid))
+			return cut_off(run, slot);
 		process_reap(run, slot);
 		return 0;
 	}
@@ -189,24 +241,13 @@ const struct host_order *process_answer(const struct host_run *run, uint32_t slo
 
 int process_start_first(struct host_run *run, uint32_t slot)
 {
-	pid_t self = getpid(), pid;
+	struct host_order order = { .kind = ORDER_FORK, .slot = slot };
+	long pid;
 
 	run->host->board->order[slot] = (struct host_order){ 0 };
-	pid = fork();
+	pid = nursery_order(run->host, &order);
 	if (pid < 0)
-		return -errno;
-	if (!pid) {
-		close(run->host->guard.pipe); /* or the guardian would wait for the workers too */
-		if (run->host->guard.journal->cgroup[0]) {
-			char path[200];
-
-			snprintf(path, sizeof(path), "%s/cgroup.procs",
-				 run->host->guard.journal->cgroup);
-			if (file_put(path, "0"))
-				host_end(4);
-		}
-		worker_serve(run->host->board, slot, self);
-	}
-	process_adopt(run, slot, pid);
-	return 0;
+		return (int)pid;
+	process_adopt(run, slot, (pid_t)pid);
+	return wait_for(run, slot);
 }

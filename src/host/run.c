@@ -74,10 +74,13 @@ static void tear_down(struct host_run *run)
 
 static int start_workers(struct host_run *run)
 {
+	struct host_order drain = { .kind = ORDER_DRAIN };
 	int error = 0;
 
 	for (uint32_t i = 0; i < run->scenario->started && !error; i++)
 		error = process_start_first(run, i);
+	if (!error && run->scenario->lru_batch) /* what they touched to be there is none of it */
+		error = process_order(run, 0, &drain);
 	return error;
 }
 
@@ -116,6 +119,19 @@ static int do_statements(struct host_run *run, const struct host_watcher *watche
 	return result;
 }
 
+/*
+ * Who was ended by somebody else let go of pages that others see.  So nobody is believed before all
+ * who should be there have answered once more.
+ */
+static void ask_all(struct host_run *run)
+{
+	const struct host_order order = { .kind = ORDER_DRAIN };
+
+	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+		if (run->process[slot].pid && process_order(run, slot, &order))
+			break;
+}
+
 int host_run(struct cow_host *host, const cow_scenario *scenario,
 	     const struct host_watcher *watcher, enum cow_host_status *status)
 {
@@ -126,6 +142,7 @@ int host_run(struct cow_host *host, const cow_scenario *scenario,
 	for (uint32_t i = 0; i < HOST_FILES; i++)
 		run.file[i] = -1;
 	host->reason[0] = 0;
+	host->nursery_lost = false;
 	*status = COW_HOST_SKIPPED;
 	if (!plan_allows(&run))
 		return 0;
@@ -135,9 +152,16 @@ int host_run(struct cow_host *host, const cow_scenario *scenario,
 		result = start_workers(&run);
 		if (!result)
 			result = do_statements(&run, watcher);
+		if ((result || watcher->writes) && !run.skipped && !run.dead)
+			ask_all(&run);
+	}
+	if (host->nursery_lost) {
+		run.dead = true;
+		host_say(host, "%.100s:%u: the process that starts the others died",
+			 cow_scenario_name(scenario), run.line ? run.line : 1);
 	}
 	if (run.skipped || run.dead) {
-		*status = run.skipped ? COW_HOST_SKIPPED : COW_HOST_LOST;
+		*status = run.skipped && !run.dead ? COW_HOST_SKIPPED : COW_HOST_LOST;
 		result = 0;
 	}
 	tear_down(&run);

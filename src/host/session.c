@@ -122,7 +122,12 @@ int cow_host_open(const struct cow_host_options *options, cow_host **out)
 		cow_host_close(host);
 		return error;
 	}
-	choose_cpu(host);
+	choose_cpu(host); /* the nursery inherits it */
+	error = nursery_start(host);
+	if (error) {
+		cow_host_close(host);
+		return error;
+	}
 	keep_faults_apart(host);
 	*out = host;
 	return 0;
@@ -134,6 +139,7 @@ void cow_host_close(cow_host *host)
 
 	if (!host)
 		return;
+	nursery_end(host);
 	swap_end(host);
 	guard_stop(&host->guard);
 	close_fd(host->guard.around);

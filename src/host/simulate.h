@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A run of the simulator that somebody else steps.  Never asserts; has no audit.
+ * A run of the simulator that somebody else steps.  Never asserts; has an audit only for a policy
+ * that asks it.
  */
 #ifndef COWLAB_HOST_SIMULATE_H
 #define COWLAB_HOST_SIMULATE_H
@@ -9,7 +10,6 @@
 
 struct simulation {
 	struct engine engine;
-	struct cow_report report; /* not filled: where the engine finds its allocator */
 	struct cow_run_options options;
 };
 
@@ -17,6 +17,8 @@ struct simulation {
 int simulation_begin(struct simulation *simulation, const cow_scenario *scenario,
 		     const struct cow_policy *policy, const struct cow_allocator *allocator);
 void simulation_end(struct simulation *simulation);
+/* Why the simulator could not begin where the kernel may; NULL: it could.  Borrowed. */
+const char *simulation_refused(const struct simulation *simulation);
 /* False if the process does not live. */
 bool simulation_look(struct simulation *simulation, uint32_t process, uint32_t region,
 		     uint64_t page, struct cow_page *out);

@@ -88,7 +88,7 @@ static void make_group(struct cow_host *host)
 {
 	struct host_journal *journal = host->guard.journal;
 	const char *parent = access(MEMCG "/memory.limit_in_bytes", F_OK) ? MEMCG2 : MEMCG;
-	char path[200], group[sizeof(journal->cgroup)];
+	char path[200], group[sizeof(journal->cgroup)], pid[16];
 
 	if (journal->cgroup[0])
 		return;
@@ -100,6 +100,9 @@ static void make_group(struct cow_host *host)
 	}
 	snprintf(path, sizeof(path), "%s/memory.swappiness", group);
 	file_put(path, "100"); /* version 1 has it */
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	snprintf(pid, sizeof(pid), "%d", (int)host->nursery);
+	file_put(path, pid); /* workers are born into it */
 }
 
 int swap_ready(struct host_run *run)

@@ -30,6 +30,9 @@ enum {
 	HOST_UFFD_MODE_WP = 2,
 };
 
+/* of userfaultfd(2) itself: faults of user mode only, which needs no rights */
+enum { HOST_UFFD_USER_MODE_ONLY = 1 };
+
 /* io_uring(7) */
 enum {
 	HOST_REGISTER_BUFFERS = 0, HOST_UNREGISTER_BUFFERS = 1,

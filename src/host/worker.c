@@ -24,7 +24,8 @@ static struct {
 	struct host_board *board;
 	uint32_t slot;
 	pid_t coordinator;
-	int uffd; /* -1: not opened by this process */
+	int uffd;  /* -1: not opened by this process */
+	int guard; /* that is to be closed by the first child; -1: none */
 } self;
 
 static long uffd_open(void)
@@ -35,7 +36,7 @@ static long uffd_open(void)
 
 	if (self.uffd >= 0)
 		return 0;
-	probe = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	probe = uffd_descriptor();
 	if (probe < 0)
 		return -errno;
 	if (ioctl(probe, HOST_UFFDIO_API, &api)) {
@@ -45,7 +46,7 @@ static long uffd_open(void)
 	close(probe);
 	/* a fault that would wait is a SIGBUS instead, and so seen at once */
 	wanted.features = api.features & (HOST_UFFD_SIGBUS | HOST_UFFD_WP | HOST_UFFD_WP_SHMEM);
-	self.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	self.uffd = uffd_descriptor();
 	if (self.uffd < 0)
 		return -errno;
 	return ioctl(self.uffd, HOST_UFFDIO_API, &wanted) ? -errno : 0;
@@ -140,18 +141,44 @@ static long map_pages(const struct host_order *order)
 	return order->apart == APART_UFFD ? keep_quiet(order) : 0;
 }
 
+/*
+ * mremap of a part of a private hugetlb mapping loses the reservation of pages that were never
+ * touched, for good (seen on 6.18); of a VMA of its own it does not.  A flag makes it one.
+ */
+static void dump_part(uint64_t addr, uint64_t pages, int advice)
+{
+	size_t length = (pages + HOST_PMD - 1) / HOST_PMD * HOST_PMD * HOST_PAGE;
+
+	if (madvise((void *)(uintptr_t)addr, length, advice))
+		errno = 0; /* then mremap will say what is wrong */
+}
+
+/* A registration of ours must not keep VMAs from moving together. */
 static long move_pages_to(const struct host_order *order)
 {
+	struct host_uffd_range range = { order->addr, order->pages * HOST_PAGE };
 	uint64_t step = order->apart == APART_VMAS ? 1 : order->pages;
 	struct host_order there = *order;
+	long result = 0;
 
-	for (uint64_t i = 0; i < order->pages; i += step)
+	there.addr = order->to;
+	if (order->apart == APART_UFFD)
+		ioctl(self.uffd, HOST_UFFDIO_UNREGISTER, &range);
+	if (order->advice)
+		dump_part(order->addr, order->pages, MADV_DONTDUMP);
+	for (uint64_t i = 0; i < order->pages && !result; i += step)
 		if (mremap((void *)(uintptr_t)(order->addr + i * HOST_PAGE), step * HOST_PAGE,
 			   step * HOST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
 			   (void *)(uintptr_t)(order->to + i * HOST_PAGE)) == MAP_FAILED)
-			return -errno;
-	there.addr = order->to;
-	return order->apart == APART_UFFD ? keep_quiet(&there) : 0;
+			result = -errno;
+	if (order->advice)
+		dump_part(order->to, order->pages, MADV_DODUMP);
+	if (order->apart == APART_UFFD) { /* what did not move, and what did */
+		if (result)
+			keep_quiet(order);
+		keep_quiet(&there);
+	}
+	return result;
 }
 
 static void die_with(pid_t coordinator)
@@ -175,6 +202,9 @@ static long fork_child(const struct host_order *order, bool *child)
 		die_with(self.coordinator);
 		self.slot = order->slot;
 		self.uffd = -1;
+		if (self.guard >= 0)
+			close(self.guard); /* or the guardian would wait for the workers too */
+		self.guard = -1;
 	}
 	return pid;
 }
@@ -228,6 +258,23 @@ static long drain_batch(void)
 
 	page = (void *)((uintptr_t)page & ~(uintptr_t)(HOST_PAGE - 1));
 	return madvise(page, HOST_PAGE, MADV_COLD) ? -errno : 0;
+}
+
+/* A new file, with the value in every page. */
+static long fill_file(const struct host_order *order)
+{
+	size_t length = order->pages * HOST_PAGE;
+	unsigned char *bytes;
+
+	if (ftruncate(order->fd, (off_t)length))
+		return -errno;
+	bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, order->fd, 0);
+	if (bytes == MAP_FAILED)
+		return -errno;
+	for (uint64_t i = 0; i < order->pages; i++)
+		memcpy(bytes + i * HOST_PAGE, &order->value, sizeof(order->value));
+	munmap(bytes, length);
+	return 0;
 }
 
 static long look_in_core(const struct host_order *order)
@@ -309,6 +356,8 @@ static long obey(struct host_order *order, bool *child)
 		return drain_batch();
 	case ORDER_QUIET:
 		return keep_quiet(order);
+	case ORDER_FILL:
+		return fill_file(order);
 	case ORDER_SPLIT:
 		return split_pmds(order);
 	case ORDER_MINCORE:
@@ -331,11 +380,12 @@ static void answer(struct host_order *order)
 	syscall(SYS_futex, &order->state, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-void worker_serve(struct host_board *board, uint32_t slot, pid_t coordinator)
+void worker_serve(struct host_board *board, pid_t coordinator, int guard)
 {
 	self.board = board;
-	self.slot = slot;
+	self.slot = HOST_NURSERY;
 	self.coordinator = coordinator;
+	self.guard = guard;
 	self.uffd = -1;
 	die_with(coordinator);
 	measure_begin();

@@ -201,7 +201,7 @@ int cow_host_run(cow_host *host, const cow_scenario *scenario, cow_sink_fn *sink
 {
 	static char any[] = "exclusive";
 	struct record record;
-	struct host_watcher watcher = { &record, write_seen };
+	struct host_watcher watcher = { .ctx = &record, .writes = true, .seen = write_seen };
 	struct cow_scenario *s = &record.scenario;
 	int result;
 
