@@ -633,7 +633,7 @@ START_TEST(values_that_are_none)
 	ck_assert_int_eq(cow_gup(desk.m, p, 0, 1, COW_GUP_LONGTERM, 1, NULL, &ref), -EINVAL);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, PAGE), -EINVAL);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, 8 * PAGE), -EEXIST);
-	ck_assert_int_eq(cow_mremap(desk.m, p, 3 * PAGE, 2, 40 * PAGE), -EFAULT);
+	ck_assert_int_eq(cow_mremap(desk.m, p, 4 * PAGE, 2, 40 * PAGE), -EFAULT);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, 63 * PAGE), -EINVAL);
 	ck_assert_int_eq(cow_mremap(desk.m, p, 0, 2, 7), -EINVAL);
 	ck_assert_int_eq(cow_write(desk.m, p, 9 * PAGE, 1, NULL), -EFAULT);

@@ -208,13 +208,21 @@ static void model_access(struct model *model, struct model_page *pages, const st
 		write_page(model, &pages[i], at.value);
 }
 
-static void model_move(struct model_page *pages, const struct step *step)
+/* Of what lies in several VMAs the first ones have moved where a later one cannot; the machine is
+ * asked which. */
+static void model_move(const struct world *world, unsigned mm, struct model_page *pages,
+		       const struct step *step, const struct said *said)
 {
-	struct model_page moved[WORLD_PAGES];
+	for (unsigned i = 0; i < step->pages; i++) {
+		struct model_page *page = &pages[step->first + i];
+		struct cow_page look;
 
-	memcpy(moved, &pages[step->first], step->pages * sizeof(*pages));
-	memset(&pages[step->first], 0, step->pages * sizeof(*pages));
-	memcpy(&pages[step->to], moved, step->pages * sizeof(*pages));
+		cow_page_look(world->m, world->mms[mm], world_addr(world, step->first + i), &look);
+		if (!page->mapped || (said->error && look.mapped))
+			continue;
+		pages[step->to + i] = *page;
+		*page = (struct model_page){ 0 };
+	}
 }
 
 static void model_uffd_move(struct model *model, struct model_page *pages, const struct step *step,
@@ -331,6 +339,9 @@ static void model_step(struct model *model, const struct world *before, const st
 		model_gup(model, before, mm, step, said);
 	else if (step->kind == STEP_UFFD_MOVE)
 		model_uffd_move(model, pages, step, said);
+	else if (step->kind == STEP_MREMAP && (!said->error || said->error == -EFAULT ||
+					       said->error == -ENOMEM))
+		model_move(before, mm, pages, step, said);
 	if (said->error)
 		return;
 	switch (step->kind) {
@@ -350,9 +361,6 @@ static void model_step(struct model *model, const struct world *before, const st
 		break;
 	case STEP_MUNMAP:
 		memset(&pages[step->first], 0, step->pages * sizeof(*pages));
-		break;
-	case STEP_MREMAP:
-		model_move(pages, step);
 		break;
 	case STEP_FORCE_WRITE:
 		write_page(model, &pages[step->first], step->value);

@@ -3,6 +3,13 @@
  * The mocks of mocked.h.  Owns nothing; every test makes and ends its own machine.
  */
 #include "mocked.h"
+#include "world.h"
+
+const char *const every_era[ERAS] = {
+	"mapcount", "mapcount-force-break", "page-count-2.6", "page-count", "page-count-5.18",
+	"exclusive-5.19", "exclusive-6.2", "exclusive", "pte-exclusive", "mapcount-unshare",
+	"vma-nocow", "exclusive,marker=adjacent", "exclusive,marker=extra",
+};
 
 static const struct cow_rule rules[COW_ACTION_COUNT] = {
 #define X(id, label, what) [COW_ACT_##id] = { COW_ACT_##id, MOCKED_LOCKS, label, "a mock" },
@@ -70,17 +77,31 @@ void mocked_begin(struct mocked *mocked)
 	mocked_start(mocked);
 }
 
+void mocked_not(struct mocked *mocked, const char *policy, uint64_t frames)
+{
+	mocked_init(mocked);
+	mocked->policy = *policy_parse(policy, &mocked->list);
+	mocked->config.frames = frames;
+}
+
 void mocked_drop(struct mocked *mocked)
 {
 	cow_machine_destroy(mocked->m);
+	if (mocked->list)
+		cow_policies_free(mocked->list);
 }
 
-void mocked_end(struct mocked *mocked)
+void mocked_check(const struct mocked *mocked)
 {
 	struct cow_error error;
 
 	if (cow_machine_check(mocked->m, &error))
-		fail_msg("%s", error.sentence);
+		fail_msg("%s: %s", mocked->policy.name, error.sentence);
+}
+
+void mocked_end(struct mocked *mocked)
+{
+	mocked_check(mocked);
 	mocked_drop(mocked);
 }
 
@@ -112,4 +133,18 @@ cow_mm must_fork(struct mocked *mocked, cow_mm parent)
 
 	assert_int_equal(cow_fork(mocked->m, parent, NULL, &child), 0);
 	return child;
+}
+
+void mocked_page(struct mocked *mocked)
+{
+	mocked_begin(mocked);
+	assert_int_equal(cow_mmap(mocked->m, mocked->p, 0, 1, COW_PROT_RW, 0), 0);
+	must_write(mocked, mocked->p, 0, 7, COW_OUT_ALLOC);
+}
+
+cow_mm mocked_share(struct mocked *mocked)
+{
+	EXPECT(TRACK, CLEAR, RW);
+	EXPECT(FORK, SHARE, OWN, RW, .pte_write = 1);
+	return must_fork(mocked, mocked->p);
 }

@@ -29,6 +29,7 @@ struct mocked {
 	struct cow_config config;
 	cow_machine *m;
 	cow_mm p; /* a process with nothing mapped */
+	cow_policies *list; /* of a real policy */
 };
 
 /* A machine whose policy is mocked.  Set policy and config up in between, if need be. */
@@ -36,10 +37,17 @@ void mocked_init(struct mocked *mocked);
 void mocked_start(struct mocked *mocked);
 /* Both. */
 void mocked_begin(struct mocked *mocked);
+/* The same machine, to be started, of a real policy: a list of one. */
+void mocked_not(struct mocked *mocked, const char *policy, uint64_t frames);
+void mocked_check(const struct mocked *mocked);
 /* The machine check, and the end. */
 void mocked_end(struct mocked *mocked);
 /* The end of a machine that its policy has made unsound. */
 void mocked_drop(struct mocked *mocked);
+
+/* The real policies that differ in what they do to a base page, with every home of the marker. */
+enum { ERAS = 13 };
+extern const char *const every_era[ERAS];
 
 /* The next question: EXPECT(WRITE, COPY, .refcount = 2, .anon = 1) */
 #define EXPECT(decision, answer, ...)                                                        \
@@ -63,6 +71,10 @@ void must_write(struct mocked *mocked, cow_mm mm, uint64_t addr, uint64_t value,
 		enum cow_outcome outcome);
 /* fork whose questions have been expected. */
 cow_mm must_fork(struct mocked *mocked, cow_mm parent);
+/* mocked_begin, and a page at 0 that p has written with 7: nothing is asked. */
+void mocked_page(struct mocked *mocked);
+/* fork of it: a child that shares the page. */
+cow_mm mocked_share(struct mocked *mocked);
 
 enum { PAGE = 4096 };
 

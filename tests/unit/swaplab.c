@@ -11,24 +11,6 @@ const char *const homes[HOMES] = {
 
 enum { FRAMES = 64 };
 
-static void *lab_zalloc(void *ctx, size_t size)
-{
-	struct lab *lab = ctx;
-
-	if (lab->armed && ++lab->calls == lab->fail)
-		return NULL;
-	lab->live += size;
-	return calloc(1, size);
-}
-
-static void lab_release(void *ctx, void *memory, size_t size)
-{
-	struct lab *lab = ctx;
-
-	lab->live -= size;
-	free(memory);
-}
-
 static void lab_change(void *ctx, const struct cow_change *change)
 {
 	struct lab *lab = ctx;
@@ -45,7 +27,7 @@ void lab_init(struct lab *lab, const char *policy)
 	lab->config.frames = FRAMES;
 	lab->config.swap = 16;
 	lab->config.geometry = *cow_geometry_find("tiny");
-	lab->config.allocator = (struct cow_allocator){ lab_zalloc, lab_release, lab };
+	lab->config.allocator = failing_allocator(&lab->failing);
 }
 
 void lab_start(struct lab *lab)
@@ -71,7 +53,7 @@ void lab_end(struct lab *lab)
 	checked(lab);
 	cow_machine_destroy(lab->m);
 	cow_policies_free(lab->list);
-	assert_int_equal(lab->live, 0);
+	assert_int_equal(lab->failing.live, 0);
 }
 
 uint64_t at(const struct lab *lab, unsigned page)

@@ -6,6 +6,7 @@
 #ifndef COWLAB_TESTS_SWAPLAB_H
 #define COWLAB_TESTS_SWAPLAB_H
 
+#include "failing.h"
 #include "mocked.h"
 #include "world.h"
 
@@ -23,10 +24,7 @@ struct lab {
 	cow_machine *m;
 	cow_mm p;
 	unsigned written; /* SWAP_WRITE told */
-	/* The allocator fails once, at the n-th call. */
-	bool armed;
-	uint64_t fail, calls;
-	size_t live;
+	struct failing failing;
 };
 
 /* A machine of the tiny geometry with a policy by name, to be set up by lab->config and started. */

@@ -9,128 +9,38 @@
  *   P     |a a a a a a|      private, or shared, from page 0 on
  *   Q     |b b b b b b|
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "ledger.h"
-#include "world.h"
+#include "kept.h"
 
 #include <errno.h>
 
 enum { PAGES = 6, FILE_PAGES = 4 };
 
-struct lab {
-	cow_machine *m;
-	cow_mm p, q;
-	cow_file f;
-	struct ledger ledger;
-	/* The allocator fails once, at the n-th call. */
-	bool armed;
-	uint64_t fail, calls;
-};
-
-static void *lab_zalloc(void *ctx, size_t size)
-{
-	struct lab *lab = ctx;
-
-	return lab->armed && ++lab->calls == lab->fail ? NULL : calloc(1, size);
-}
-
-static void lab_release(void *ctx, void *memory, size_t size)
-{
-	(void)ctx;
-	(void)size;
-	free(memory);
-}
-
-static uint64_t addr(unsigned page)
-{
-	return (uint64_t)page << 12;
-}
-
-static void lab_open(struct lab *lab, uint64_t frames, const char *policy)
+static void lab_open(struct kept *lab, uint64_t frames, const char *policy)
 {
 	struct cow_config config;
 
-	memset(lab, 0, sizeof(*lab));
 	cow_config_init(&config);
 	config.frames = frames;
-	config.policy = cow_policy_find(policy);
-	config.geometry = *cow_geometry_find("tiny");
-	config.allocator = (struct cow_allocator){ lab_zalloc, lab_release, lab };
-	assert_int_equal(cow_machine_create(&config, &lab->m), 0);
-	ledger_open(&lab->ledger, lab->m);
-	assert_int_equal(cow_mm_create(lab->m, &lab->p), 0);
+	kept_open(lab, config, policy, false);
+	lab->pages = PAGES;
 	assert_int_equal(cow_mm_create(lab->m, &lab->q), 0);
 	assert_int_equal(cow_file_create(lab->m, FILE_PAGES, 7, false, &lab->f), 0);
 }
 
-static void check(const struct lab *lab)
-{
-	struct cow_error error;
-
-	if (cow_machine_check(lab->m, &error))
-		fail_msg("%s", error.sentence);
-	assert_int_equal(ledger_compare(&lab->ledger, lab->m, lab->p, PAGES), -1);
-	assert_int_equal(ledger_compare(&lab->ledger, lab->m, lab->q, PAGES), -1);
-	assert_int_equal(lab->ledger.wrong, 0);
-}
-
-static void lab_close(struct lab *lab)
-{
-	check(lab);
-	cow_machine_destroy(lab->m);
-}
-
-static void map(const struct lab *lab, cow_mm mm, unsigned flags)
+static void map(const struct kept *lab, cow_mm mm, unsigned flags)
 {
 	assert_int_equal(cow_mmap_file(lab->m, mm, 0, PAGES, COW_PROT_RW, flags, lab->f, 0), 0);
-	check(lab);
+	kept_check(lab);
 }
 
-static enum cow_outcome write_to(const struct lab *lab, cow_mm mm, unsigned page, uint64_t value)
-{
-	enum cow_outcome outcome;
-
-	(void)cow_write(lab->m, mm, addr(page), value, &outcome);
-	check(lab);
-	return outcome;
-}
-
-static enum cow_outcome read_from(const struct lab *lab, cow_mm mm, unsigned page, uint64_t expect)
-{
-	enum cow_outcome outcome;
-	uint64_t value = expect;
-
-	(void)cow_read(lab->m, mm, addr(page), &value, &outcome);
-	check(lab);
-	if (outcome != COW_OUT_SIGBUS && outcome != COW_OUT_OOM)
-		assert_int_equal(value, expect);
-	return outcome;
-}
-
-static struct cow_page look(const struct lab *lab, cow_mm mm, unsigned page)
-{
-	struct cow_page seen;
-
-	assert_int_equal(cow_page_look(lab->m, mm, addr(page), &seen), 0);
-	return seen;
-}
-
-static uint64_t used(const struct lab *lab)
+static uint64_t used(const struct kept *lab)
 {
 	return cow_machine_counter(lab->m, COW_COUNT_FRAMES_USED);
 }
 
 static void a_private_mapping_reads_the_cache_and_copies(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
@@ -139,26 +49,26 @@ static void a_private_mapping_reads_the_cache_and_copies(void **state)
 	assert_int_equal(used(&lab), FILE_PAGES);
 	assert_int_equal(read_from(&lab, lab.p, 0, 7), COW_OUT_ALLOC);
 	assert_int_equal(read_from(&lab, lab.q, 0, 7), COW_OUT_ALLOC);
-	assert_int_equal(look(&lab, lab.p, 0).frame, look(&lab, lab.q, 0).frame);
-	assert_int_equal(look(&lab, lab.p, 0).refcount, 3);
-	assert_false(look(&lab, lab.p, 0).writable || look(&lab, lab.p, 0).anon);
+	assert_int_equal(page_of(&lab, lab.p, 0).frame, page_of(&lab, lab.q, 0).frame);
+	assert_int_equal(page_of(&lab, lab.p, 0).refcount, 3);
+	assert_false(page_of(&lab, lab.p, 0).writable || page_of(&lab, lab.p, 0).anon);
 	/* The page that is mapped is copied, and one that is not is copied all the same. */
 	assert_int_equal(write_to(&lab, lab.p, 0, 1), COW_OUT_COPY);
 	assert_int_equal(write_to(&lab, lab.p, 1, 2), COW_OUT_ALLOC);
-	assert_true(look(&lab, lab.p, 1).writable && look(&lab, lab.p, 1).exclusive);
-	assert_true(look(&lab, lab.p, 1).dirty && look(&lab, lab.p, 1).soft_dirty);
-	assert_int_equal(look(&lab, lab.p, 1).refcount, 1);
+	assert_true(page_of(&lab, lab.p, 1).writable && page_of(&lab, lab.p, 1).exclusive);
+	assert_true(page_of(&lab, lab.p, 1).dirty && page_of(&lab, lab.p, 1).soft_dirty);
+	assert_int_equal(page_of(&lab, lab.p, 1).refcount, 1);
 	assert_int_equal(used(&lab), FILE_PAGES + 2);
 	assert_int_equal(read_from(&lab, lab.q, 0, 7), COW_OUT_HIT);
 	assert_int_equal(read_from(&lab, lab.q, 1, 7), COW_OUT_ALLOC);
 	assert_int_equal(cow_machine_counter(lab.m, COW_COUNT_COPIES), 1);
 	assert_int_equal(cow_machine_counter(lab.m, COW_COUNT_ALLOCS), 4);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 static void a_shared_mapping_is_writable_from_the_first_read(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
@@ -166,24 +76,24 @@ static void a_shared_mapping_is_writable_from_the_first_read(void **state)
 	assert_int_equal(
 		cow_mmap_file(lab.m, lab.q, 0, PAGES, COW_PROT_READ, COW_MAP_SHARED, lab.f, 0), 0);
 	assert_int_equal(read_from(&lab, lab.p, 0, 7), COW_OUT_ALLOC);
-	assert_true(look(&lab, lab.p, 0).writable && !look(&lab, lab.p, 0).dirty);
+	assert_true(page_of(&lab, lab.p, 0).writable && !page_of(&lab, lab.p, 0).dirty);
 	assert_int_equal(write_to(&lab, lab.p, 0, 1), COW_OUT_HIT);
 	assert_int_equal(read_from(&lab, lab.q, 0, 1), COW_OUT_ALLOC);
-	assert_false(look(&lab, lab.q, 0).writable);
+	assert_false(page_of(&lab, lab.q, 0).writable);
 	/* Tracked for soft-dirty, the first write is to be noticed. */
 	assert_int_equal(cow_clear_refs(lab.m, lab.p), 0);
 	assert_int_equal(read_from(&lab, lab.p, 1, 7), COW_OUT_ALLOC);
-	assert_false(look(&lab, lab.p, 1).writable);
+	assert_false(page_of(&lab, lab.p, 1).writable);
 	assert_int_equal(write_to(&lab, lab.p, 1, 2), COW_OUT_REUSE);
-	assert_true(look(&lab, lab.p, 1).soft_dirty && look(&lab, lab.p, 1).writable);
+	assert_true(page_of(&lab, lab.p, 1).soft_dirty && page_of(&lab, lab.p, 1).writable);
 	assert_int_equal(write_to(&lab, lab.p, 2, 3), COW_OUT_ALLOC);
-	assert_true(look(&lab, lab.p, 2).soft_dirty && look(&lab, lab.p, 2).writable);
-	lab_close(&lab);
+	assert_true(page_of(&lab, lab.p, 2).soft_dirty && page_of(&lab, lab.p, 2).writable);
+	kept_close(&lab);
 }
 
 static void write_2_is_seen_until_the_page_is_private(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
@@ -203,12 +113,12 @@ static void write_2_is_seen_until_the_page_is_private(void **state)
 	assert_int_equal(read_from(&lab, lab.p, 4, 0), COW_OUT_ALLOC);
 	assert_int_equal(used(&lab), FILE_PAGES + 3);
 	assert_int_equal(lab.ledger.told[COW_CHANGE_ADD], FILE_PAGES + 2);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 static void truncation_takes_private_copies_too(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 	cow_ref file, own;
 	uint64_t value = 7;
 	struct cow_result result;
@@ -223,13 +133,13 @@ static void truncation_takes_private_copies_too(void **state)
 	assert_int_equal(cow_gup(lab.m, lab.p, addr(1), 1, COW_GUP_PIN, 1, NULL, &own), 0);
 	assert_int_equal(cow_gup(lab.m, lab.q, addr(3), 1, 0, 1, NULL, &file), 0);
 	assert_int_equal(cow_file_truncate(lab.m, lab.f, 1), 0);
-	check(&lab);
+	kept_check(&lab);
 	assert_int_equal(used(&lab), 1 + 2); /* and those that references hold */
 	for (unsigned page = 1; page < PAGES; page++) {
 		assert_int_equal(read_from(&lab, lab.p, page, 0), COW_OUT_SIGBUS);
 		assert_int_equal(write_to(&lab, lab.p, page, 1), COW_OUT_SIGBUS);
 		assert_int_equal(write_to(&lab, lab.q, page, 1), COW_OUT_SIGBUS);
-		assert_false(look(&lab, lab.p, page).present);
+		assert_false(page_of(&lab, lab.p, page).present);
 	}
 	assert_int_equal(cow_ref_peek(lab.m, file, &value, &result), 0);
 	assert_false(result.mismatch);
@@ -241,31 +151,31 @@ static void truncation_takes_private_copies_too(void **state)
 	assert_int_equal(cow_ref_release(lab.m, file), 0);
 	assert_int_equal(cow_ref_release(lab.m, own), 0);
 	assert_int_equal(used(&lab), 1 + 2 + 1);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 /* A swapped private copy goes with its slot. */
 static void truncation_takes_swapped_copies_too(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
 	map(&lab, lab.p, 0);
 	assert_int_equal(write_to(&lab, lab.p, 1, 1), COW_OUT_ALLOC);
 	assert_int_equal(cow_swap_out(lab.m, lab.p, addr(1), 1, false, NULL), 0);
-	assert_true(look(&lab, lab.p, 1).swapped);
+	assert_true(page_of(&lab, lab.p, 1).swapped);
 	assert_int_equal(cow_file_truncate(lab.m, lab.f, 0), 0);
-	check(&lab);
-	assert_false(look(&lab, lab.p, 1).swapped);
+	kept_check(&lab);
+	assert_false(page_of(&lab, lab.p, 1).swapped);
 	assert_int_equal(used(&lab), 0);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 /* One frame is left.  A private write to a hole wants two, and makes nothing where there is one. */
 static void too_few_frames(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 	cow_file other;
 
 	(void)state;
@@ -284,35 +194,35 @@ static void too_few_frames(void **state)
 	assert_int_equal(cow_file_write(lab.m, lab.p, lab.f, 5, 1), -ENOMEM);
 	assert_int_equal(cow_file_write(lab.m, lab.p, lab.f, 4, 1), 0);
 	assert_int_equal(read_from(&lab, lab.p, 4, 1), COW_OUT_HIT);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 /* A write through a read-only mapping by FOLL_FORCE: the copy is dirty and stays read-only. */
 static void a_forced_write_copies_the_page_of_the_file(void **state)
 {
 	enum cow_outcome outcome;
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
 	assert_int_equal(cow_mmap_file(lab.m, lab.p, 0, PAGES, COW_PROT_READ, 0, lab.f, 0), 0);
 	assert_int_equal(cow_force_write(lab.m, lab.p, addr(1), 3, &outcome), 0);
 	assert_int_equal(outcome, COW_OUT_ALLOC);
-	assert_true(look(&lab, lab.p, 1).dirty && !look(&lab, lab.p, 1).writable);
+	assert_true(page_of(&lab, lab.p, 1).dirty && !page_of(&lab, lab.p, 1).writable);
 	assert_int_equal(read_from(&lab, lab.p, 1, 3), COW_OUT_HIT);
 	map(&lab, lab.q, COW_MAP_SHARED);
 	assert_int_equal(read_from(&lab, lab.q, 1, 7), COW_OUT_ALLOC);
 	/* Nobody forces a write into a shared mapping that is read-only. */
 	assert_int_equal(cow_mprotect(lab.m, lab.q, 0, PAGES, COW_PROT_READ), 0);
 	assert_int_equal(cow_force_write(lab.m, lab.q, addr(1), 3, &outcome), -EFAULT);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 /* A long-term pin unshares a page of the file, mapped or not yet. */
 static void a_long_term_pin_unshares(void **state)
 {
 	struct cow_result result;
-	struct lab lab;
+	struct kept lab;
 	cow_ref pin;
 
 	(void)state;
@@ -320,17 +230,17 @@ static void a_long_term_pin_unshares(void **state)
 	map(&lab, lab.p, 0);
 	assert_int_equal(
 		cow_gup(lab.m, lab.p, 0, 1, COW_GUP_PIN | COW_GUP_LONGTERM, 1, &result, &pin), 0);
-	check(&lab);
+	kept_check(&lab);
 	assert_int_equal(result.outcome, COW_OUT_UNSHARE);
-	assert_true(look(&lab, lab.p, 0).anon && look(&lab, lab.p, 0).exclusive);
-	assert_int_equal(look(&lab, lab.p, 0).pincount, 1);
+	assert_true(page_of(&lab, lab.p, 0).anon && page_of(&lab, lab.p, 0).exclusive);
+	assert_int_equal(page_of(&lab, lab.p, 0).pincount, 1);
 	assert_int_equal(write_to(&lab, lab.p, 0, 1), COW_OUT_REUSE);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 static void fork_leaves_shared_pages_to_be_found_again(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 	cow_mm child;
 
 	(void)state;
@@ -338,8 +248,8 @@ static void fork_leaves_shared_pages_to_be_found_again(void **state)
 	map(&lab, lab.p, COW_MAP_SHARED);
 	assert_int_equal(write_to(&lab, lab.p, 0, 1), COW_OUT_ALLOC);
 	assert_int_equal(cow_fork(lab.m, lab.p, NULL, &child), 0);
-	check(&lab);
-	assert_false(look(&lab, child, 0).present);
+	kept_check(&lab);
+	assert_false(page_of(&lab, child, 0).present);
 	assert_int_equal(write_to(&lab, child, 0, 2), COW_OUT_ALLOC);
 	assert_int_equal(read_from(&lab, lab.p, 0, 2), COW_OUT_HIT);
 	assert_int_equal(cow_mm_exit(lab.m, child), 0);
@@ -348,18 +258,18 @@ static void fork_leaves_shared_pages_to_be_found_again(void **state)
 	assert_int_equal(read_from(&lab, lab.q, 0, 2), COW_OUT_ALLOC);
 	assert_int_equal(write_to(&lab, lab.q, 1, 3), COW_OUT_ALLOC);
 	assert_int_equal(cow_fork(lab.m, lab.q, NULL, &child), 0);
-	check(&lab);
-	assert_int_equal(look(&lab, child, 0).frame, look(&lab, lab.p, 0).frame);
-	assert_int_equal(look(&lab, child, 0).mapcount, 3);
+	kept_check(&lab);
+	assert_int_equal(page_of(&lab, child, 0).frame, page_of(&lab, lab.p, 0).frame);
+	assert_int_equal(page_of(&lab, child, 0).mapcount, 3);
 	assert_int_equal(write_to(&lab, child, 1, 4), COW_OUT_COPY);
 	assert_int_equal(read_from(&lab, lab.q, 1, 3), COW_OUT_HIT);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 /* Neighbours merge if they are neighbours in the file too. */
 static void mappings_merge_by_their_offset(void **state)
 {
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
@@ -373,17 +283,17 @@ static void mappings_merge_by_their_offset(void **state)
 				 0);
 		assert_int_equal(cow_mmap_file(lab.m, mm, addr(4), 2, COW_PROT_RW, flags, lab.f, 0),
 				 0);
-		check(&lab);
-		assert_int_equal(look(&lab, mm, 1).vma_end, addr(4));
-		assert_int_equal(look(&lab, mm, 4).vma_start, addr(4));
+		kept_check(&lab);
+		assert_int_equal(page_of(&lab, mm, 1).vma_end, addr(4));
+		assert_int_equal(page_of(&lab, mm, 4).vma_start, addr(4));
 		assert_int_equal(cow_munmap(lab.m, mm, addr(1), 1), 0);
-		check(&lab);
+		kept_check(&lab);
 		assert_int_equal(cow_mmap_file(lab.m, mm, addr(1), 1, COW_PROT_RW, flags, lab.f, 1),
 				 0);
-		assert_int_equal(look(&lab, mm, 1).vma_start, 0);
-		assert_int_equal(look(&lab, mm, 1).vma_end, addr(4));
+		assert_int_equal(page_of(&lab, mm, 1).vma_start, 0);
+		assert_int_equal(page_of(&lab, mm, 1).vma_end, addr(4));
 	}
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 static int count(void *ctx, cow_mm mm, uint64_t at)
@@ -397,7 +307,7 @@ static int count(void *ctx, cow_mm mm, uint64_t at)
 static void the_reverse_map_finds_both_sorts(void **state)
 {
 	unsigned found = 0;
-	struct lab lab;
+	struct kept lab;
 
 	(void)state;
 	lab_open(&lab, 64, "exclusive");
@@ -405,18 +315,18 @@ static void the_reverse_map_finds_both_sorts(void **state)
 	map(&lab, lab.q, COW_MAP_SHARED);
 	assert_int_equal(read_from(&lab, lab.p, 1, 7), COW_OUT_ALLOC);
 	assert_int_equal(read_from(&lab, lab.q, 1, 7), COW_OUT_ALLOC);
-	assert_int_equal(cow_rmap_walk(lab.m, look(&lab, lab.p, 1).frame, count, &found), 0);
+	assert_int_equal(cow_rmap_walk(lab.m, page_of(&lab, lab.p, 1).frame, count, &found), 0);
 	assert_int_equal(found, 2);
 	assert_int_equal(write_to(&lab, lab.p, 1, 1), COW_OUT_COPY);
 	found = 0;
-	assert_int_equal(cow_rmap_walk(lab.m, look(&lab, lab.p, 1).frame, count, &found), 0);
+	assert_int_equal(cow_rmap_walk(lab.m, page_of(&lab, lab.p, 1).frame, count, &found), 0);
 	assert_int_equal(found, 1);
-	lab_close(&lab);
+	kept_close(&lab);
 }
 
 static void what_makes_no_sense_is_refused(void **state)
 {
-	struct lab lab, far;
+	struct kept lab, far;
 	cow_file none = { 0 }, out;
 	uint64_t hash;
 
@@ -453,18 +363,18 @@ static void what_makes_no_sense_is_refused(void **state)
 	map(&lab, lab.p, 0);
 	assert_int_equal(cow_mmap_file(lab.m, lab.p, addr(5), 1, COW_PROT_RW, 0, lab.f, 0),
 			 -EEXIST);
-	lab_close(&far);
-	lab_close(&lab);
+	kept_close(&far);
+	kept_close(&lab);
 }
 
 /* What the n-th failing allocation may end: a call of each kind.  Returns true if it did. */
-static bool starved(struct lab *lab, unsigned which)
+static bool starved(struct kept *lab, unsigned which)
 {
 	cow_file out;
 	int error;
 
-	lab->armed = true;
-	lab->calls = 0;
+	lab->failing.armed = true;
+	lab->failing.calls = 0;
 	switch (which) {
 	case 0:
 		error = cow_file_create(lab->m, 20, 1, false, &out);
@@ -481,7 +391,7 @@ static bool starved(struct lab *lab, unsigned which)
 	default:
 		error = cow_file_truncate(lab->m, lab->f, 2);
 	}
-	lab->armed = false;
+	lab->failing.armed = false;
 	if (!error)
 		return false;
 	assert_int_equal(error, -ENOMEM);
@@ -494,12 +404,12 @@ static void host_memory_may_fail_anywhere(void **state)
 	(void)state;
 	for (unsigned which = 0; which < 5; which++)
 		for (uint64_t fail = 1;; fail++) {
-			struct lab lab;
+			struct kept lab;
 			uint64_t hash;
 			bool ended;
 
 			lab_open(&lab, 128, "exclusive");
-			lab.fail = fail;
+			lab.failing.fail = fail;
 			map(&lab, lab.p, 0);
 			assert_int_equal(cow_file_truncate(lab.m, lab.f, 60), 0);
 			assert_int_equal(
@@ -509,7 +419,7 @@ static void host_memory_may_fail_anywhere(void **state)
 			ended = starved(&lab, which);
 			if (ended)
 				assert_true(cow_machine_hash(lab.m) == hash);
-			lab_close(&lab);
+			kept_close(&lab);
 			if (!ended)
 				break;
 		}

@@ -7,20 +7,6 @@
 
 #include <errno.h>
 
-static void begin(struct mocked *k)
-{
-	mocked_begin(k);
-	assert_int_equal(cow_mmap(k->m, k->p, 0, 1, COW_PROT_RW, 0), 0);
-	must_write(k, k->p, 0, 7, COW_OUT_ALLOC);
-}
-
-static cow_mm share(struct mocked *k)
-{
-	EXPECT(TRACK, CLEAR, RW);
-	EXPECT(FORK, SHARE, OWN, RW, .pte_write = 1);
-	return must_fork(k, k->p);
-}
-
 static int gup(struct mocked *k, unsigned flags, struct cow_result *result)
 {
 	cow_ref ref;
@@ -40,7 +26,7 @@ static void the_request_is_shown(void **state)
 		struct cow_result result;
 		struct mocked k;
 
-		begin(&k);
+		mocked_page(&k);
 		if (longterm && !pin) {
 			assert_int_equal(gup(&k, flags, &result), -EINVAL);
 			mocked_end(&k);
@@ -72,8 +58,8 @@ static void break_faults_and_asks_again(void **state)
 	cow_mm c;
 
 	(void)state;
-	begin(&k);
-	c = share(&k);
+	mocked_page(&k);
+	c = mocked_share(&k);
 	EXPECT(GUP, BREAK, BOTH, RW);
 	EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
 	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1);
@@ -93,8 +79,8 @@ static void never_taking_is_efault(void **state)
 	uint64_t faults;
 
 	(void)state;
-	begin(&k);
-	share(&k);
+	mocked_page(&k);
+	mocked_share(&k);
 	EXPECT(GUP, UNSHARE, BOTH, RW, .mm_has_pinned = 1, .req_pin = 1);
 	EXPECT(WRITE, COPY, BOTH, RW, .mm_has_pinned = 1, .req_unshare = 1);
 	/* Read-only and one's own by now; the answer to the equal view stays the same. */
@@ -123,7 +109,7 @@ static void refusal_drops_what_was_taken(void **state)
 	mocked_begin(&k);
 	assert_int_equal(cow_mmap(k.m, k.p, 0, 2, COW_PROT_RW, 0), 0);
 	must_write(&k, k.p, 0, 7, COW_OUT_ALLOC);
-	share(&k);
+	mocked_share(&k);
 	must_write(&k, k.p, PAGE, 7, COW_OUT_ALLOC);
 	EXPECT(GUP, TAKE, BOTH, RW, .mm_has_pinned = 1, .req_pin = 1);
 	EXPECT(GUP, REFUSE, OWN, .pte_write = 1, RW, .mm_has_pinned = 1, .req_pin = 1);
@@ -143,8 +129,8 @@ static void fast_goes_the_slow_way(void **state)
 	struct mocked k;
 
 	(void)state;
-	begin(&k);
-	share(&k);
+	mocked_page(&k);
+	mocked_share(&k);
 	EXPECT(GUP, REFUSE, BOTH, .req_fast = 1);
 	EXPECT(GUP, TAKE, BOTH, RW);
 	assert_int_equal(gup(&k, COW_GUP_FAST, &result), 0);
@@ -152,8 +138,8 @@ static void fast_goes_the_slow_way(void **state)
 	mocked_end(&k);
 
 	/* An answer that needs a fault, too. */
-	begin(&k);
-	share(&k);
+	mocked_page(&k);
+	mocked_share(&k);
 	EXPECT(GUP, UNSHARE, BOTH, .req_fast = 1, .req_pin = 1);
 	EXPECT(GUP, TAKE, BOTH, RW, .req_pin = 1, .mm_has_pinned = 1);
 	assert_int_equal(gup(&k, COW_GUP_FAST | COW_GUP_PIN, &result), 0);
@@ -161,8 +147,8 @@ static void fast_goes_the_slow_way(void **state)
 	mocked_end(&k);
 
 	/* A write through a read-only PTE is not for gup-fast: nobody asks before the fault. */
-	begin(&k);
-	share(&k);
+	mocked_page(&k);
+	mocked_share(&k);
 	EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
 	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .req_write = 1);
 	assert_int_equal(gup(&k, COW_GUP_FAST | COW_GUP_WRITE, &result), 0);
@@ -240,7 +226,7 @@ static void the_vma_is_checked_first(void **state)
 	struct mocked k;
 
 	(void)state;
-	begin(&k);
+	mocked_page(&k);
 	assert_int_equal(cow_mprotect(k.m, k.p, 0, 1, COW_PROT_READ), 0);
 	assert_int_equal(gup(&k, COW_GUP_WRITE, &result), -EFAULT);
 	assert_int_equal(cow_mprotect(k.m, k.p, 0, 1, COW_PROT_NONE), 0);
@@ -251,10 +237,29 @@ static void the_vma_is_checked_first(void **state)
 	mocked_end(&k);
 }
 
+/* Nor does gup-fast know that soft-dirty tracking waits for the next write. */
+static void tracking_is_shown_to_the_slow_way(void **state)
+{
+	struct cow_result result;
+	struct mocked k;
+
+	(void)state;
+	mocked_page(&k);
+	EXPECT(CLEAN, ALLOW, OWN, RW, .pte_write = 1);
+	assert_int_equal(cow_clear_refs(k.m, k.p), 0);
+	EXPECT(GUP, TAKE, OWN, RW, .soft_dirty = 1);
+	assert_int_equal(gup(&k, 0, &result), 0);
+	EXPECT(GUP, TAKE, .refcount = 2, .mapcount = 1, .anon = 1, .exclusive = 1, .pte_dirty = 1,
+	       .req_fast = 1);
+	assert_int_equal(gup(&k, COW_GUP_FAST, &result), 0);
+	mocked_end(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_request_is_shown),
+		cmocka_unit_test(tracking_is_shown_to_the_slow_way),
 		cmocka_unit_test(break_faults_and_asks_again),
 		cmocka_unit_test(never_taking_is_efault),
 		cmocka_unit_test(refusal_drops_what_was_taken),

@@ -10,34 +10,9 @@
 
 enum { A = 16 * PAGE, B = 64 * PAGE, HUGE = 512 };
 
-static const char *const eras[] = { "mapcount",		   "mapcount-force-break", "page-count-2.6",
-				    "page-count",	   "page-count-5.18",	   "exclusive-5.19",
-				    "exclusive-6.2",	   "exclusive",		   "pte-exclusive",
-				    "mapcount-unshare",	   "vma-nocow",		   "exclusive,marker=adjacent",
-				    "exclusive,marker=extra" };
-enum { ERAS = sizeof(eras) / sizeof(eras[0]) };
-
-static cow_policies *list;
-
 static void init(struct mocked *t, const char *policy)
 {
-	mocked_init(t);
-	t->policy = *policy_parse(policy, &list);
-	t->config.frames = 4096;
-}
-
-static void end(struct mocked *t)
-{
-	mocked_end(t);
-	cow_policies_free(list);
-}
-
-static void check(const struct mocked *t)
-{
-	struct cow_error error;
-
-	if (cow_machine_check(t->m, &error))
-		fail_msg("%s: %s", t->policy.name, error.sentence);
+	mocked_not(t, policy, 4096);
 }
 
 /* Pages of one value each, mergeable. */
@@ -61,7 +36,7 @@ static uint64_t scan(const struct mocked *t)
 	assert_int_equal(cow_ksm_scan(t->m, &result), 0);
 	assert_int_equal(result.outcome, result.done ? COW_OUT_MERGED : COW_OUT_NONE);
 	assert_int_equal(result.counts[COW_OUT_MERGED], result.done);
-	check(t);
+	mocked_check(t);
 	return result.done;
 }
 
@@ -96,7 +71,7 @@ static void test_merge(void **state)
 		uint64_t used;
 		cow_mm q;
 
-		start(&t, eras[i]);
+		start(&t, every_era[i]);
 		assert_int_equal(cow_mm_create(t.m, &q), 0);
 		map(&t, t.p, A, 2, 1);
 		map(&t, t.p, A + 2 * PAGE, 1, 2);
@@ -118,12 +93,12 @@ static void test_merge(void **state)
 		/* Each write copies, the last one too, but for v5.8 (reuse_ksm_page), and for v2.6.12,
 		 * which knows no KSM. */
 		for (unsigned n = 0; n < 3; n++) {
-			bool reuses = n == 2 && (!strcmp(eras[i], "mapcount-force-break") ||
-						 !strcmp(eras[i], "page-count-2.6"));
+			bool reuses = n == 2 && (!strcmp(every_era[i], "mapcount-force-break") ||
+						 !strcmp(every_era[i], "page-count-2.6"));
 
 			must_write(&t, n < 2 ? t.p : q, A + (n == 1) * PAGE, 10 + n,
 				   reuses ? COW_OUT_REUSE : COW_OUT_COPY);
-			check(&t);
+			mocked_check(&t);
 		}
 		assert_false(look(&t, q, A).ksm);
 		found(&t, q, A);
@@ -133,7 +108,7 @@ static void test_merge(void **state)
 		must_write(&t, t.p, A, 1, COW_OUT_HIT);
 		must_write(&t, q, A, 1, COW_OUT_HIT);
 		assert_int_equal(scan(&t), 2);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -146,7 +121,7 @@ static void test_fork(void **state)
 		cow_mm child, grandchild;
 		uint32_t frame;
 
-		start(&t, eras[i]);
+		start(&t, every_era[i]);
 		map(&t, t.p, A, 1, 1);
 		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
 		assert_int_equal(cow_fork(t.m, child, NULL, &grandchild), 0);
@@ -166,13 +141,13 @@ static void test_fork(void **state)
 		found(&t, child, B);
 		/* A fork of what is merged, and then its parent's end. */
 		assert_int_equal(cow_fork(t.m, child, NULL, &child), 0);
-		check(&t);
+		mocked_check(&t);
 		assert_int_equal(cow_mm_exit(t.m, t.p), 0);
-		check(&t);
+		mocked_check(&t);
 		found(&t, child, B);
 		must_write(&t, grandchild, A, 9, COW_OUT_COPY);
 		assert_int_equal(look(&t, child, A).value, 1);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -186,7 +161,7 @@ static void test_references(void **state)
 				struct mocked t;
 				cow_ref ref;
 
-				start(&t, eras[i]);
+				start(&t, every_era[i]);
 				map(&t, t.p, A, 3, 5);
 				assert_int_equal(cow_gup(t.m, t.p, A + held * PAGE, 1,
 							 pin ? COW_GUP_PIN : 0, 1, NULL, &ref), 0);
@@ -198,7 +173,7 @@ static void test_references(void **state)
 				assert_int_equal(scan(&t), 1);
 				assert_int_equal(look(&t, t.p, A).mapcount, 3);
 				found(&t, t.p, A);
-				end(&t);
+				mocked_end(&t);
 			}
 }
 
@@ -240,18 +215,18 @@ static void test_only_mergeable(void **state)
 	assert_int_equal(cow_read(t.m, t.p, B, NULL, NULL), -EFAULT);
 	assert_int_equal(cow_mprotect(t.m, t.p, B, 1, COW_PROT_RW), 0);
 	must_write(&t, t.p, B, 2, COW_OUT_COPY);
-	end(&t);
+	mocked_end(&t);
 }
 
 static void test_zero_pages(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ERAS; i++) {
-		bool breaks = !strncmp(eras[i], "exclusive", 9) && strcmp(eras[i], "exclusive-5.19");
+		bool breaks = !strncmp(every_era[i], "exclusive", 9) && strcmp(every_era[i], "exclusive-5.19");
 		struct mocked t;
 
-		breaks |= !strcmp(eras[i], "pte-exclusive");
-		init(&t, eras[i]);
+		breaks |= !strcmp(every_era[i], "pte-exclusive");
+		init(&t, every_era[i]);
 		t.config.ksm_zero_pages = true;
 		mocked_start(&t);
 		map(&t, t.p, A, 3, 0);
@@ -260,9 +235,9 @@ static void test_zero_pages(void **state)
 		assert_int_equal(counter(&t, COW_COUNT_FRAMES_USED), 0);
 		must_write(&t, t.p, A, 3, COW_OUT_COPY);
 		assert_int_equal(cow_madvise(t.m, t.p, A, 3, COW_ADV_UNMERGEABLE, NULL), 0);
-		check(&t);
+		mocked_check(&t);
 		assert_int_equal(look(&t, t.p, A + PAGE).zero, !breaks);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -277,7 +252,7 @@ static void test_large(void **state)
 			struct mocked t;
 			cow_ref ref;
 
-			start(&t, eras[i]);
+			start(&t, every_era[i]);
 			map(&t, t.p, A, 1, 7);
 			assert_int_equal(cow_mmap(t.m, t.p, at, HUGE, COW_PROT_RW, COW_MAP_THP), 0);
 			for (uint64_t n = 0; n < HUGE; n++)
@@ -293,7 +268,7 @@ static void test_large(void **state)
 					 !held);
 			if (!held)
 				assert_int_equal(look(&t, t.p, at + 8 * PAGE).order, 0);
-			end(&t);
+			mocked_end(&t);
 		}
 }
 
@@ -302,11 +277,11 @@ static void test_unmerge(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ERAS; i++) {
-		bool unshares = !strncmp(eras[i], "exclusive", 9) && strcmp(eras[i], "exclusive-5.19");
+		bool unshares = !strncmp(every_era[i], "exclusive", 9) && strcmp(every_era[i], "exclusive-5.19");
 		struct mocked t;
 
-		unshares |= !strcmp(eras[i], "pte-exclusive");
-		start(&t, eras[i]);
+		unshares |= !strcmp(every_era[i], "pte-exclusive");
+		start(&t, every_era[i]);
 		map(&t, t.p, A, 5, 7);
 		map(&t, t.p, B, 1, 7);
 		assert_int_equal(scan(&t), 6);
@@ -315,7 +290,7 @@ static void test_unmerge(void **state)
 		assert_int_equal(cow_uffd_wp(t.m, t.p, A + 3 * PAGE, 1, true), 0);
 		assert_int_equal(cow_munmap(t.m, t.p, A + 4 * PAGE, 1), 0);
 		assert_int_equal(cow_madvise(t.m, t.p, A, 4, COW_ADV_UNMERGEABLE, NULL), 0);
-		check(&t);
+		mocked_check(&t);
 		for (unsigned n = 0; n < 3; n++)
 			assert_false(look(&t, t.p, A + n * PAGE).ksm);
 		assert_int_equal(look(&t, t.p, A).writable, !unshares);
@@ -326,7 +301,7 @@ static void test_unmerge(void **state)
 		assert_true(look(&t, t.p, B).ksm);
 		assert_int_equal(look(&t, t.p, B).mapcount, unshares ? 1 : 2);
 		assert_int_equal(scan(&t), 0);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -345,7 +320,7 @@ static void test_unmerge_without_frames(void **state)
 	assert_false(cow_machine_error(t.m)->host);
 	assert_false(look(&t, t.p, A).ksm);
 	assert_true(look(&t, t.p, A + 3 * PAGE).ksm);
-	end(&t);
+	mocked_end(&t);
 }
 
 /* Wherever its mappings have gone, all are found: swap-out and migration reach them. */
@@ -358,14 +333,14 @@ static void test_reached(void **state)
 		cow_mm child, other, q;
 		uint32_t frame;
 
-		start(&t, eras[i]);
+		start(&t, every_era[i]);
 		assert_int_equal(cow_mm_create(t.m, &q), 0);
 		map(&t, t.p, A, 2, 7);
 		map(&t, q, B, 1, 7);
 		assert_int_equal(scan(&t), 3);
 		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
 		assert_int_equal(cow_mremap(t.m, child, A, 1, 4 * B), 0);
-		check(&t);
+		mocked_check(&t);
 		/* mremap has made the child's pages ordinary ones. */
 		assert_int_equal(look(&t, q, B).mapcount, 3);
 		assert_false(look(&t, child, 4 * B).ksm);
@@ -376,16 +351,16 @@ static void test_reached(void **state)
 		assert_int_equal(result.outcome, COW_OUT_MOVED);
 		assert_int_equal(result.done, 2);
 		assert_int_equal(counter(&t, COW_COUNT_MIGRATED), 1); /* one page, mapped twice there */
-		check(&t);
+		mocked_check(&t);
 		assert_int_not_equal(look(&t, q, B).frame, frame);
 		assert_int_equal(look(&t, q, B).mapcount, 5);
 		assert_int_equal(look(&t, other, A).frame, look(&t, q, B).frame);
 		assert_int_equal(cow_swap_out(t.m, t.p, A, 1, false, &result), 0);
 		assert_int_equal(result.outcome, COW_OUT_MOVED);
-		check(&t);
+		mocked_check(&t);
 		assert_true(look(&t, t.p, A).swapped && look(&t, t.p, A + PAGE).swapped);
 		assert_true(look(&t, q, B).swapped && look(&t, other, A).swapped);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -407,7 +382,7 @@ static void test_items(void **state)
 			memory = cow_machine_memory(t.m);
 	}
 	assert_int_equal(cow_machine_memory(t.m), memory);
-	end(&t);
+	mocked_end(&t);
 }
 
 struct failing {
@@ -455,7 +430,7 @@ static void test_host_memory(void **state)
 	assert_true(n > 3);
 	assert_int_equal(look(&t, t.p, A).mapcount, 40);
 	failing.left = 1000000;
-	end(&t);
+	mocked_end(&t);
 }
 
 /* Many pages, all distinct but for the last, which equals the first of another process. */
@@ -477,7 +452,7 @@ static void test_many(void **state)
 	map(&t, q, A, 8192, 8191ull << 32 | 8191);
 	assert_int_equal(scan(&t), 8193);
 	assert_int_equal(look(&t, q, A).mapcount, 8193);
-	end(&t);
+	mocked_end(&t);
 }
 
 int main(void)

@@ -11,35 +11,10 @@
 enum { A = 16 * PAGE, B = 64 * PAGE, HUGE = 512 };
 #define H (UINT64_C(8) * HUGE * PAGE)
 
-static const char *const eras[] = { "mapcount",		   "mapcount-force-break", "page-count-2.6",
-				    "page-count",	   "page-count-5.18",	   "exclusive-5.19",
-				    "exclusive-6.2",	   "exclusive",		   "pte-exclusive",
-				    "mapcount-unshare",	   "vma-nocow",		   "exclusive,marker=adjacent",
-				    "exclusive,marker=extra" };
-enum { ERAS = sizeof(eras) / sizeof(eras[0]) };
-
-static cow_policies *list;
-
 static void start(struct mocked *t, const char *policy, uint64_t frames)
 {
-	mocked_init(t);
-	t->policy = *policy_parse(policy, &list);
-	t->config.frames = frames;
+	mocked_not(t, policy, frames);
 	mocked_start(t);
-}
-
-static void end(struct mocked *t)
-{
-	mocked_end(t);
-	cow_policies_free(list);
-}
-
-static void check(const struct mocked *t)
-{
-	struct cow_error error;
-
-	if (cow_machine_check(t->m, &error))
-		fail_msg("%s: %s", t->policy.name, error.sentence);
 }
 
 static void map(const struct mocked *t, cow_mm mm, uint64_t addr, uint64_t pages, unsigned flags)
@@ -61,7 +36,7 @@ static enum cow_outcome migrate(const struct mocked *t, cow_mm mm, uint64_t addr
 	struct cow_result result;
 
 	assert_int_equal(cow_migrate(t->m, mm, addr, pages, &result), 0);
-	check(t);
+	mocked_check(t);
 	assert_int_equal(result.counts[COW_OUT_MOVED], moved);
 	assert_int_equal(result.done, moved);
 	return result.outcome;
@@ -84,7 +59,7 @@ static void test_migrate_entries(void **state)
 		struct cow_page page[2];
 		uint64_t used;
 
-		start(&t, eras[i], 64);
+		start(&t, every_era[i], 64);
 		map(&t, t.p, A, 4, 0);
 		must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
 		must_write(&t, t.p, A + PAGE, 2, COW_OUT_ALLOC);
@@ -100,7 +75,7 @@ static void test_migrate_entries(void **state)
 		same_but_frame(page[0], look(&t, t.p, A));
 		same_but_frame(page[1], look(&t, t.p, A + PAGE));
 		must_write(&t, t.p, A, 3, COW_OUT_HIT);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -115,7 +90,7 @@ static void test_migrate_fork_tree(void **state)
 		struct cow_page page;
 		cow_mm c, g;
 
-		start(&t, eras[i], 64);
+		start(&t, every_era[i], 64);
 		map(&t, t.p, A, 2, 0);
 		must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
 		c = fork_of(&t, t.p);
@@ -135,7 +110,7 @@ static void test_migrate_fork_tree(void **state)
 		assert_int_equal(cow_write(t.m, c, B, 4, NULL), 0);
 		assert_int_equal(migrate(&t, c, B, 1, 1), COW_OUT_MOVED);
 		assert_int_equal(look(&t, c, B).value, 4);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -148,7 +123,7 @@ static void test_migrate_references(void **state)
 			struct cow_page page;
 			cow_ref ref;
 
-			start(&t, eras[i], 64);
+			start(&t, every_era[i], 64);
 			map(&t, t.p, A, 2, 0);
 			must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
 			must_write(&t, t.p, A + PAGE, 2, COW_OUT_ALLOC);
@@ -159,7 +134,7 @@ static void test_migrate_references(void **state)
 			assert_true(look(&t, t.p, A).writable);
 			assert_int_equal(cow_ref_release(t.m, ref), 0);
 			assert_int_equal(migrate(&t, t.p, A, 2, 2), COW_OUT_MOVED);
-			end(&t);
+			mocked_end(&t);
 		}
 }
 
@@ -204,7 +179,7 @@ static void test_migrate_without_frames(void **state)
 	assert_int_equal(migrate(&t, t.p, A, 2, 1), COW_OUT_MOVED);
 	must_write(&t, t.p, A + PAGE, 1, COW_OUT_ALLOC);
 	assert_int_equal(migrate(&t, t.p, A, 2, 0), COW_OUT_REFUSED);
-	end(&t);
+	mocked_end(&t);
 }
 
 /* Shared memory, a file and the swap cache follow. */
@@ -245,7 +220,7 @@ static void test_migrate_caches(void **state)
 	same_but_frame(page, look(&t, t.p, A + 4 * PAGE));
 	assert_int_equal(cow_read(t.m, c, A + 4 * PAGE, NULL, NULL), 0);
 	assert_int_equal(look(&t, c, A + 4 * PAGE).frame, look(&t, t.p, A + 4 * PAGE).frame);
-	end(&t);
+	mocked_end(&t);
 }
 
 /* A large folio moves as a whole: by its PMDs, its PTEs, or both. */
@@ -258,7 +233,7 @@ static void test_migrate_large(void **state)
 			struct cow_page page[2], other;
 			cow_mm c;
 
-			start(&t, eras[i], 4096);
+			start(&t, every_era[i], 4096);
 			map(&t, t.p, H, HUGE, COW_MAP_THP);
 			for (uint64_t n = 0; n < HUGE; n++)
 				assert_int_equal(cow_write(t.m, t.p, H + n * PAGE, n, NULL), 0);
@@ -281,8 +256,8 @@ static void test_migrate_large(void **state)
 			assert_int_equal(other.value, 7);
 			assert_int_equal(counter(&t, COW_COUNT_FRAMES_USED), HUGE);
 			assert_int_equal(cow_write(t.m, c, H, 99, NULL), 0);
-			check(&t);
-			end(&t);
+			mocked_check(&t);
+			mocked_end(&t);
 		}
 }
 
@@ -291,15 +266,13 @@ static void test_migrate_hugetlb(void **state)
 	struct mocked t;
 
 	(void)state;
-	mocked_init(&t);
-	t.policy = *policy_parse("exclusive", &list);
-	t.config.frames = 64;
+	mocked_not(&t, "exclusive", 64);
 	t.config.hugetlb = 2;
 	mocked_start(&t);
 	map(&t, t.p, H, HUGE, COW_MAP_HUGETLB);
 	assert_int_equal(cow_write(t.m, t.p, H, 1, NULL), 0);
 	assert_int_equal(migrate(&t, t.p, H, HUGE, 0), COW_OUT_REFUSED);
-	end(&t);
+	mocked_end(&t);
 }
 
 /* ---- UFFDIO_MOVE ---- */
@@ -309,7 +282,7 @@ static int move(const struct mocked *t, uint64_t from, uint64_t pages, uint64_t 
 	struct cow_result result;
 	int error = cow_uffd_move(t->m, t->p, from, pages, to, &result);
 
-	check(t);
+	mocked_check(t);
 	assert_int_equal(result.done, done);
 	assert_int_equal(result.counts[COW_OUT_MOVED], done);
 	assert_int_equal(result.outcome, error == -EBUSY ? COW_OUT_REFUSED
@@ -326,7 +299,7 @@ static void test_move(void **state)
 		struct cow_page page;
 		cow_mm c;
 
-		start(&t, eras[i], 64);
+		start(&t, every_era[i], 64);
 		map(&t, t.p, A, 4, 0);
 		map(&t, t.p, B, 4, 0);
 		must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
@@ -347,8 +320,8 @@ static void test_move(void **state)
 		if (page.mapcount == look(&t, c, B + PAGE).mapcount)
 			assert_int_not_equal(look(&t, c, B).frame, look(&t, t.p, B).frame);
 		assert_int_equal(cow_munmap(t.m, t.p, A, 4), 0);
-		check(&t);
-		end(&t);
+		mocked_check(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -360,7 +333,7 @@ static void test_move_refuses(void **state)
 		cow_mm c;
 		cow_ref ref;
 
-		start(&t, eras[i], 64);
+		start(&t, every_era[i], 64);
 		map(&t, t.p, A, 4, 0);
 		map(&t, t.p, B, 4, 0);
 		must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
@@ -372,7 +345,7 @@ static void test_move_refuses(void **state)
 		/* What was moved before the one that cannot stays moved. */
 		assert_int_equal(cow_gup(t.m, t.p, A + 2 * PAGE, 1, COW_GUP_WRITE | COW_GUP_PIN, 1,
 					 NULL, &ref), 0);
-		if (strncmp(eras[i], "mapcount", 8)) {
+		if (strncmp(every_era[i], "mapcount", 8)) {
 			assert_int_equal(move(&t, A + PAGE, 3, B + PAGE, 1), -EBUSY);
 			assert_true(look(&t, t.p, B + PAGE).present);
 			assert_int_equal(cow_ref_release(t.m, ref), 0);
@@ -380,7 +353,7 @@ static void test_move_refuses(void **state)
 			assert_true(look(&t, t.p, B + 2 * PAGE).writable);
 		}
 		assert_int_equal(cow_mm_exit(t.m, c), 0);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -403,7 +376,7 @@ static void test_move_errors(void **state)
 	assert_int_equal(cow_uffd_move(t.m, t.p, A, 3, B, NULL), -EINVAL);
 	assert_int_equal(cow_mprotect(t.m, t.p, B, 2, COW_PROT_READ), 0);
 	assert_int_equal(cow_uffd_move(t.m, t.p, A, 1, B, NULL), -EINVAL);
-	end(&t);
+	mocked_end(&t);
 }
 
 /* A swap entry that is the process's own moves, with its page in the swap cache or without. */
@@ -415,7 +388,7 @@ static void test_move_swapped(void **state)
 			struct mocked t;
 			cow_mm c;
 
-			start(&t, eras[i], 64);
+			start(&t, every_era[i], 64);
 			map(&t, t.p, A, 2, 0);
 			map(&t, t.p, B, 2, 0);
 			must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
@@ -425,12 +398,12 @@ static void test_move_swapped(void **state)
 			assert_int_equal(move(&t, A, 1, B, 1), 0);
 			assert_true(look(&t, t.p, B).swapped && !look(&t, t.p, A).swapped);
 			assert_int_equal(cow_write(t.m, t.p, B, 2, NULL), 0);
-			check(&t);
+			mocked_check(&t);
 			assert_int_equal(cow_swap_out(t.m, t.p, B, 1, false, NULL), 0);
 			c = fork_of(&t, t.p);
 			assert_int_equal(move(&t, B, 1, A, 0), -EBUSY);
 			assert_int_equal(cow_mm_exit(t.m, c), 0);
-			end(&t);
+			mocked_end(&t);
 		}
 }
 
@@ -442,7 +415,7 @@ static void test_move_huge(void **state)
 		struct mocked t;
 		cow_ref ref;
 
-		start(&t, eras[i], 4096);
+		start(&t, every_era[i], 4096);
 		map(&t, t.p, H, 2 * HUGE, COW_MAP_THP);
 		map(&t, t.p, 2 * H, 4 * HUGE, 0);
 		for (uint64_t n = 0; n < 2 * HUGE; n++)
@@ -451,20 +424,20 @@ static void test_move_huge(void **state)
 		assert_true(look(&t, t.p, 2 * H + 7 * PAGE).huge);
 		assert_int_equal(look(&t, t.p, 2 * H + 7 * PAGE).value, 7);
 		must_write(&t, t.p, 2 * H + 7 * PAGE, 8, COW_OUT_HIT);
-		if (strcmp(eras[i], "page-count") && strncmp(eras[i], "mapcount", 8)) {
+		if (strcmp(every_era[i], "page-count") && strncmp(every_era[i], "mapcount", 8)) {
 			assert_int_equal(cow_gup(t.m, t.p, H + HUGE * PAGE, 1, COW_GUP_PIN, 1, NULL,
 						 &ref), 0);
 			assert_int_equal(move(&t, H + HUGE * PAGE, 3, 2 * H + HUGE * PAGE, 0), -EBUSY);
 			assert_true(look(&t, t.p, H + HUGE * PAGE).huge);
 			assert_int_equal(cow_ref_release(t.m, ref), 0);
 		}
-		if (!strncmp(eras[i], "exclusive", 9) || !strncmp(eras[i], "mapcount", 8)) {
+		if (!strncmp(every_era[i], "exclusive", 9) || !strncmp(every_era[i], "mapcount", 8)) {
 			assert_int_equal(move(&t, H + HUGE * PAGE, 3, 2 * H + HUGE * PAGE, 3), 0);
 			assert_int_equal(look(&t, t.p, 2 * H + (HUGE + 2) * PAGE).order, 0);
 			assert_int_equal(look(&t, t.p, 2 * H + (HUGE + 2) * PAGE).value, HUGE + 2);
 			assert_false(look(&t, t.p, H + (HUGE + 9) * PAGE).huge);
 		}
-		end(&t);
+		mocked_end(&t);
 	}
 }
 

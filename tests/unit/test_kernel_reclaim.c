@@ -450,9 +450,27 @@ static void the_policy_is_shown_what_there_is(void **state)
 	mocked_end(&k);
 }
 
+/* Two pages that look alike: one answer does for both, and each costs its locks. */
+static void an_answer_is_kept_and_counted(void **state)
+{
+	struct mocked k;
+
+	(void)state;
+	mocked_begin(&k);
+	assert_int_equal(cow_mmap(k.m, k.p, 0, 2, COW_PROT_RW, 0), 0);
+	must_write(&k, k.p, 0, 7, COW_OUT_ALLOC);
+	must_write(&k, k.p, PAGE, 8, COW_OUT_ALLOC);
+	EXPECT(SWAP_OUT, ALLOW, OWN, RW, .pte_write = 1);
+	assert_int_equal(cow_swap_out(k.m, k.p, 0, 2, false, NULL), 0);
+	assert_true(look(&k, k.p, PAGE).swapped);
+	assert_int_equal(counter(&k, COW_COUNT_PAGE_LOCKS), 2 * MOCKED_LOCKS);
+	mocked_end(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_answer_is_kept_and_counted),
 		cmocka_unit_test(pinned_pages_stay_where_the_era_says),
 		cmocka_unit_test(writeback_and_stable_writes),
 		cmocka_unit_test(clean_pages_are_not_written_again),

@@ -254,6 +254,27 @@ static const struct {
 	  "policies exclusive\nhugetlb 1\nprocess P\nP: mmap a 512 hugetlb\n"
 	  "P: write a 1\nP: fork C\nP: fork D\nC: write a[0] 2 -> sigbus\n"
 	  "D: read a == 1 -> hit\nP: read a == 1 -> hit\n" },
+	{ "swap cache freed for each of two pages alike",
+	  "policies mapcount* page-count-5.18\nprocess P\nP: mmap a 2\nP: write a 1\n"
+	  "kernel: swap-out P a -> moved\nP: read a == 1 -> swap-in\n"
+	  "P: write a 2 -> reuse\nexpect P a[0] refcount 1\nexpect P a[1] refcount 1\n" },
+	{ "a page of a fork does not move",
+	  "policies exclusive ideal\nprocess P\nP: mmap a 1\nP: write a 1\nP: fork C\n"
+	  "P: uffd-move a b -> refused\nexpect P a present\n" },
+	{ "forced write to hugetlb that is read-only",
+	  "policies mapcount page-count exclusive-6.2 exclusive\nhugetlb 1\nprocess P\n"
+	  "P: mmap a 512 ro hugetlb\nP: read a == 0\n"
+	  "P: force-write P a[0] 3 -> reuse [exclusive-6.2: efault; exclusive: hit]\n" },
+	{ "ksmd drains the batch of every process",
+	  "lru-batch 14\nprocess P Q\nP: mmap a 1\nQ: mmap b 1\nP: write a 7\n"
+	  "Q: write b 7\nP: madvise a mergeable\nQ: madvise b mergeable\n"
+	  "kernel: ksm -> merged\nexpect same P a, Q b\n" },
+	{ "a reference in each round",
+	  "process P\nP: mmap a 1\nP: write a 1\nrepeat 3\nP: pin r a\nrelease r\nend\n"
+	  "expect total pins-released 3\nexpect P a refcount 1\n" },
+	{ "a dirty page of a file is reclaimed",
+	  "file f 1 7\nprocess P\nP: mmap a 1 shared file f\nP: write a 1\n"
+	  "kernel: swap-out P a -> moved\nexpect P a absent\nP: read a == 1 -> alloc\n" },
 };
 
 static void scene_run(size_t number, const cow_scenario *scenario, const struct cow_policy *policy)

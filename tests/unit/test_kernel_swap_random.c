@@ -43,15 +43,15 @@ static bool fail_nth(const char *policy, uint64_t n)
 	map(&lab, 40, 7);
 	child = forked(&lab, lab.p);
 	assert_int_equal(cow_write_range(lab.m, lab.p, 0, 40, 8, NULL), 0);
-	lab.fail = n;
+	lab.failing.fail = n;
 	for (unsigned i = 0; i < CALLS; i++) {
 		cow_machine *clone;
 		int error;
 
 		assert_int_equal(cow_machine_clone(lab.m, &clone), 0);
-		lab.armed = true;
+		lab.failing.armed = true;
 		error = numbered_call(&lab, child, i);
-		lab.armed = false;
+		lab.failing.armed = false;
 		if (error) {
 			failed = true;
 			assert_int_equal(error, -ENOMEM);

@@ -10,45 +10,20 @@
 
 enum { A = 16 * PAGE, HUGE = 512 };
 
-static const char *const eras[] = { "mapcount",		   "mapcount-force-break", "page-count-2.6",
-				    "page-count",	   "page-count-5.18",	   "exclusive-5.19",
-				    "exclusive-6.2",	   "exclusive",		   "pte-exclusive",
-				    "mapcount-unshare",	   "vma-nocow",		   "exclusive,marker=adjacent",
-				    "exclusive,marker=extra" };
-enum { ERAS = sizeof(eras) / sizeof(eras[0]) };
-
-static cow_policies *list;
-
 /* A machine of a real policy, with `pages` pages at A that P has written: 1, 2, ... */
 static void start(struct mocked *t, const char *policy, uint64_t pages)
 {
-	mocked_init(t);
-	t->policy = *policy_parse(policy, &list);
-	t->config.frames = 4096;
+	mocked_not(t, policy, 4096);
 	mocked_start(t);
 	assert_int_equal(cow_mmap(t->m, t->p, A, pages, COW_PROT_RW, 0), 0);
 	for (uint64_t i = 0; i < pages; i++)
 		must_write(t, t->p, A + i * PAGE, i + 1, COW_OUT_ALLOC);
 }
 
-static void end(struct mocked *t)
-{
-	mocked_end(t);
-	cow_policies_free(list);
-}
-
-static void check(const struct mocked *t)
-{
-	struct cow_error error;
-
-	if (cow_machine_check(t->m, &error))
-		fail_msg("%s: %s", t->policy.name, error.sentence);
-}
-
 static void uffd(const struct mocked *t, uint64_t addr, uint64_t pages, bool on)
 {
 	assert_int_equal(cow_uffd_wp(t->m, t->p, addr, pages, on), 0);
-	check(t);
+	mocked_check(t);
 }
 
 static enum cow_outcome read_at(const struct mocked *t, uint64_t addr, uint64_t value)
@@ -90,7 +65,7 @@ static void test_uffd_blocks_writers(void **state)
 		struct cow_page page;
 		cow_ref ref;
 
-		start(&t, eras[i], 4);
+		start(&t, every_era[i], 4);
 		page = look(&t, t.p, A + PAGE);
 		uffd(&t, A + PAGE, 2, true);
 		assert_int_equal(look(&t, t.p, A + PAGE).exclusive, page.exclusive);
@@ -104,19 +79,19 @@ static void test_uffd_blocks_writers(void **state)
 		assert_int_equal(outcome, COW_OUT_BLOCKED);
 		assert_int_not_equal(cow_gup(t.m, t.p, A + PAGE, 1, COW_GUP_WRITE, 1, NULL, &ref), 0);
 		assert_int_not_equal(cow_force_write(t.m, t.p, A + PAGE, 9, &outcome), 0);
-		check(&t);
+		mocked_check(&t);
 		read_at(&t, A + PAGE, 2);
 		/* Only what is resolved can be written; the rest goes on waiting. */
 		uffd(&t, A + PAGE, 1, false);
-		assert_int_equal(look(&t, t.p, A + PAGE).writable, upgrades_uffd(eras[i]));
+		assert_int_equal(look(&t, t.p, A + PAGE).writable, upgrades_uffd(every_era[i]));
 		assert_int_equal(write_at(&t, A + PAGE, 7),
-				 upgrades_uffd(eras[i]) ? COW_OUT_HIT : COW_OUT_REUSE);
+				 upgrades_uffd(every_era[i]) ? COW_OUT_HIT : COW_OUT_REUSE);
 		assert_int_equal(cow_write(t.m, t.p, A + 2 * PAGE, 9, &outcome), -EAGAIN);
-		assert_int_equal(counter(&t, COW_COUNT_UPGRADES), upgrades_uffd(eras[i]));
+		assert_int_equal(counter(&t, COW_COUNT_UPGRADES), upgrades_uffd(every_era[i]));
 		/* Registration stays: all of it can be resolved again. */
 		uffd(&t, A + PAGE, 2, false);
 		assert_int_not_equal(look(&t, t.p, A).vma_end, A + 4 * PAGE);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -128,17 +103,17 @@ static void test_uffd_shared(void **state)
 		struct mocked t;
 		cow_mm child;
 
-		start(&t, eras[i], 1);
+		start(&t, every_era[i], 1);
 		uffd(&t, A, 1, true);
 		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
-		check(&t);
+		mocked_check(&t);
 		uffd(&t, A, 1, false);
 		if (look(&t, t.p, A).frame == look(&t, child, A).frame) {
 			assert_false(look(&t, t.p, A).writable);
 			assert_int_equal(write_at(&t, A, 5), COW_OUT_COPY);
 		}
 		assert_int_equal(look(&t, child, A).value, 1);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -155,7 +130,7 @@ static void test_uffd_errors(void **state)
 	assert_int_equal(cow_mmap(t.m, t.p, A + 2 * PAGE, 1, COW_PROT_RW, COW_MAP_SHARED), 0);
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A, 3, true), -EINVAL);
 	assert_true(look(&t, t.p, A).writable); /* nothing was done */
-	end(&t);
+	mocked_end(&t);
 }
 
 /* What is not there is not protected; the zero page is, and a swap entry. */
@@ -179,7 +154,7 @@ static void test_uffd_other_entries(void **state)
 	assert_true(look(&t, t.p, A).exclusive);
 	assert_int_equal(write_at(&t, A + PAGE, 1), COW_OUT_COPY);
 	write_at(&t, A, 3);
-	end(&t);
+	mocked_end(&t);
 }
 
 /* A PMD that is covered stays one; else it is split. */
@@ -193,7 +168,7 @@ static void test_uffd_huge(void **state)
 		enum cow_outcome outcome;
 		bool exclusive;
 
-		start(&t, eras[i], 1);
+		start(&t, every_era[i], 1);
 		assert_int_equal(cow_mmap(t.m, t.p, at, 2 * HUGE, COW_PROT_RW, COW_MAP_THP), 0);
 		must_write(&t, t.p, at, 1, COW_OUT_ALLOC);
 		must_write(&t, t.p, at + HUGE * PAGE, 2, COW_OUT_ALLOC);
@@ -207,12 +182,12 @@ static void test_uffd_huge(void **state)
 		assert_false(look(&t, t.p, at + (HUGE + 1) * PAGE).uffd_wp);
 		assert_int_equal(cow_write(t.m, t.p, at + 5 * PAGE, 9, &outcome), -EAGAIN);
 		uffd(&t, at, HUGE, false);
-		if (upgrades_uffd(eras[i]))
+		if (upgrades_uffd(every_era[i]))
 			assert_int_equal(write_at(&t, at + 5 * PAGE, 9), COW_OUT_HIT);
 		else
 			assert_int_equal(write_at(&t, at + 5 * PAGE, 9), COW_OUT_REUSE);
-		check(&t);
-		end(&t);
+		mocked_check(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -257,25 +232,25 @@ static void test_clear_refs(void **state)
 		struct mocked t;
 		cow_ref ref;
 
-		start(&t, eras[i], 3);
+		start(&t, every_era[i], 3);
 		assert_int_equal(cow_gup(t.m, t.p, A + PAGE, 1, COW_GUP_WRITE | COW_GUP_PIN, 1, NULL,
 					 &ref), 0);
 		assert_true(look(&t, t.p, A).soft_dirty);
 		assert_int_equal(cow_swap_out(t.m, t.p, A + 2 * PAGE, 1, false, NULL), 0);
 		assert_int_equal(cow_clear_refs(t.m, t.p), 0);
-		check(&t);
+		mocked_check(&t);
 		assert_true(!look(&t, t.p, A).soft_dirty && !look(&t, t.p, A).writable);
 		assert_false(look(&t, t.p, A + 2 * PAGE).soft_dirty);
-		assert_int_equal(look(&t, t.p, A + PAGE).writable, keeps_pinned(eras[i]));
-		assert_int_equal(look(&t, t.p, A + PAGE).soft_dirty, keeps_pinned(eras[i]));
+		assert_int_equal(look(&t, t.p, A + PAGE).writable, keeps_pinned(every_era[i]));
+		assert_int_equal(look(&t, t.p, A + PAGE).soft_dirty, keeps_pinned(every_era[i]));
 		/* Tracking is on: mprotect must not make it writable behind the tracker's back. */
 		assert_int_equal(cow_mprotect(t.m, t.p, A, 1, COW_PROT_READ), 0);
 		assert_int_equal(cow_mprotect(t.m, t.p, A, 1, COW_PROT_RW), 0);
 		assert_false(look(&t, t.p, A).writable);
 		assert_int_equal(write_at(&t, A, 8), COW_OUT_REUSE);
 		assert_true(look(&t, t.p, A).soft_dirty && look(&t, t.p, A).writable);
-		check(&t);
-		end(&t);
+		mocked_check(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -292,12 +267,12 @@ static void test_clear_refs_shared(void **state)
 	assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
 	assert_int_equal(cow_read(t.m, child, A + 4 * PAGE, NULL, NULL), 0);
 	assert_int_equal(cow_clear_refs(t.m, t.p), 0);
-	check(&t);
+	mocked_check(&t);
 	assert_false(look(&t, t.p, A + 4 * PAGE).writable);
 	assert_true(look(&t, child, A + 4 * PAGE).writable);
 	assert_int_equal(write_at(&t, A + 4 * PAGE, 4), COW_OUT_REUSE);
 	assert_true(look(&t, t.p, A + 4 * PAGE).soft_dirty);
-	end(&t);
+	mocked_end(&t);
 }
 
 static void test_clear_refs_asks(void **state)
@@ -326,26 +301,26 @@ static void test_numa(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ERAS; i++) {
-		bool saves = !upgrades_uffd(eras[i]); /* both came with v6.2 */
+		bool saves = !upgrades_uffd(every_era[i]); /* both came with v6.2 */
 		struct mocked t;
 		struct cow_result result;
 
-		start(&t, eras[i], 2);
+		start(&t, every_era[i], 2);
 		assert_int_equal(cow_numa_hint(t.m, t.p, A, 3, &result), 0);
 		assert_int_equal(result.outcome, COW_OUT_MOVED);
 		assert_int_equal(result.counts[COW_OUT_MOVED], 2);
-		check(&t);
+		mocked_check(&t);
 		assert_int_equal(look(&t, t.p, A).writable, saves);
 		assert_int_equal(write_at(&t, A, 4), COW_OUT_HIT); /* no copy-on-write fault of any era */
 		assert_int_equal(counter(&t, COW_COUNT_FAULTS), 3);
 		assert_int_equal(counter(&t, COW_COUNT_UPGRADES), !saves);
 		assert_int_equal(read_at(&t, A + PAGE, 2), COW_OUT_HIT);
 		assert_true(look(&t, t.p, A + PAGE).writable);
-		check(&t);
+		mocked_check(&t);
 		/* A shared page is left alone; so is what cannot be accessed, and nothing at all. */
 		assert_int_equal(cow_numa_hint(t.m, t.p, A + 8 * PAGE, 1, &result), 0);
 		assert_int_equal(result.outcome, COW_OUT_NONE);
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -357,10 +332,10 @@ static void test_numa_shared(void **state)
 		struct cow_result result;
 		cow_mm child;
 
-		start(&t, eras[i], 1);
+		start(&t, every_era[i], 1);
 		assert_int_equal(cow_numa_hint(t.m, t.p, A, 1, NULL), 0);
 		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
-		check(&t);
+		mocked_check(&t);
 		if (look(&t, t.p, A).frame == look(&t, child, A).frame) {
 			/* Neither side may find its write permission saved. */
 			assert_int_equal(write_at(&t, A, 5), COW_OUT_COPY);
@@ -370,7 +345,7 @@ static void test_numa_shared(void **state)
 			assert_int_equal(cow_numa_hint(t.m, child, A, 1, &result), 0);
 			assert_int_equal(result.outcome, COW_OUT_REFUSED);
 		}
-		end(&t);
+		mocked_end(&t);
 	}
 }
 
@@ -383,15 +358,15 @@ static void test_numa_huge(void **state)
 		struct mocked t;
 		struct cow_result result;
 
-		start(&t, eras[i], 1);
+		start(&t, every_era[i], 1);
 		assert_int_equal(cow_mmap(t.m, t.p, at, HUGE, COW_PROT_RW, COW_MAP_THP), 0);
 		must_write(&t, t.p, at, 1, COW_OUT_ALLOC);
 		assert_int_equal(cow_numa_hint(t.m, t.p, at, HUGE, &result), 0);
 		assert_int_equal(result.counts[COW_OUT_MOVED], HUGE);
 		assert_int_equal(write_at(&t, at + 9 * PAGE, 4), COW_OUT_HIT);
 		assert_true(look(&t, t.p, at).huge && look(&t, t.p, at).writable);
-		check(&t);
-		end(&t);
+		mocked_check(&t);
+		mocked_end(&t);
 	}
 }
 

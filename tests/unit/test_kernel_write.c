@@ -7,21 +7,6 @@
 
 #include <errno.h>
 
-/* Maps a page at 0 and writes it: nothing is asked. */
-static void begin(struct mocked *k)
-{
-	mocked_begin(k);
-	assert_int_equal(cow_mmap(k->m, k->p, 0, 1, COW_PROT_RW, 0), 0);
-	must_write(k, k->p, 0, 7, COW_OUT_ALLOC);
-}
-
-static cow_mm share(struct mocked *k)
-{
-	EXPECT(TRACK, CLEAR, RW);
-	EXPECT(FORK, SHARE, OWN, RW, .pte_write = 1);
-	return must_fork(k, k->p);
-}
-
 /*
  *  P: | 7 rw |  hit, zero page, first touch, shared memory: the policy has no say
  */
@@ -31,7 +16,7 @@ static void nobody_asks_about_what_is_no_cow(void **state)
 	cow_mm c;
 
 	(void)state;
-	begin(&k);
+	mocked_page(&k);
 	must_write(&k, k.p, 0, 8, COW_OUT_HIT);
 	assert_int_equal(cow_mmap(k.m, k.p, PAGE, 1, COW_PROT_RW, 0), 0);
 	assert_int_equal(cow_read(k.m, k.p, PAGE, NULL, NULL), 0);
@@ -62,8 +47,8 @@ static void copy_replaces_the_page(void **state)
 	cow_mm c;
 
 	(void)state;
-	begin(&k);
-	c = share(&k);
+	mocked_page(&k);
+	c = mocked_share(&k);
 	old = look(&k, c, 0);
 	assert_int_equal(old.refcount, 2);
 	assert_false(old.exclusive);
@@ -103,8 +88,8 @@ static void reuse_is_obeyed_even_if_shared(void **state)
 	cow_mm c;
 
 	(void)state;
-	begin(&k);
-	c = share(&k);
+	mocked_page(&k);
+	c = mocked_share(&k);
 	EXPECT(WRITE, REUSE, BOTH, RW, .req_write = 1);
 	must_write(&k, k.p, 0, 9, COW_OUT_REUSE);
 	assert_int_equal(look(&k, c, 0).value, 9);
@@ -161,7 +146,7 @@ static void pin_guess_starts_at_1024(void **state)
 		struct mocked k;
 		cow_ref ref;
 
-		begin(&k);
+		mocked_page(&k);
 		EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1);
 		assert_int_equal(cow_gup(k.m, k.p, 0, 1, 0, counts[i] - 1, NULL, &ref), 0);
 		assert_int_equal(look(&k, k.p, 0).refcount, counts[i]);
@@ -185,7 +170,7 @@ static void pins_leave_traces(void **state)
 	cow_ref ref;
 
 	(void)state;
-	begin(&k);
+	mocked_page(&k);
 	EXPECT(GUP, TAKE, OWN, RW, .pte_write = 1, .mm_has_pinned = 1,
 	       .req_write = 1, .req_pin = 1);
 	assert_int_equal(cow_gup(k.m, k.p, 0, 1, COW_GUP_WRITE | COW_GUP_PIN, 1, NULL, &ref), 0);
@@ -211,7 +196,7 @@ static void equal_views_are_asked_once(void **state)
 	mocked_begin(&k);
 	assert_int_equal(cow_mmap(k.m, k.p, 0, 4, COW_PROT_RW, 0), 0);
 	assert_int_equal(cow_write_range(k.m, k.p, 0, 4, 7, NULL), 0);
-	share(&k);
+	mocked_share(&k);
 	EXPECT(WRITE, COPY, BOTH, RW, .req_write = 1);
 	assert_int_equal(cow_write_range(k.m, k.p, 0, 4, 8, &result), 0);
 	assert_int_equal(result.counts[COW_OUT_COPY], 4);
@@ -229,8 +214,8 @@ static void unshare_by_copy_leaves_it_readonly(void **state)
 	cow_ref ref;
 
 	(void)state;
-	begin(&k);
-	share(&k);
+	mocked_page(&k);
+	mocked_share(&k);
 	before = look(&k, k.p, 0);
 	EXPECT(GUP, UNSHARE, BOTH, RW, .mm_has_pinned = 1, .req_pin = 1);
 	EXPECT(WRITE, COPY, BOTH, RW, .mm_has_pinned = 1, .req_unshare = 1);
@@ -257,8 +242,8 @@ static void unshare_by_reuse_sets_the_marker_alone(void **state)
 	cow_ref ref;
 
 	(void)state;
-	begin(&k);
-	assert_int_equal(cow_mm_exit(k.m, share(&k)), 0);
+	mocked_page(&k);
+	assert_int_equal(cow_mm_exit(k.m, mocked_share(&k)), 0);
 	before = look(&k, k.p, 0);
 	assert_false(before.exclusive);
 	EXPECT(GUP, UNSHARE, .refcount = 1, .mapcount = 1, .anon = 1, .pte_dirty = 1, RW,

@@ -646,7 +646,7 @@ static void test_registry(void **state)
 	assert_int_equal(cow_policy_find("pte-exclusive")->marker, COW_MARKER_PTE);
 	assert_int_equal(cow_policy_find("page-count")->marker, COW_MARKER_NONE);
 	assert_true(cow_policy_find("ideal")->flags & COW_POLICY_NEEDS_TRUTH);
-	assert_int_equal(cow_policy_find("exclusive")->flags, 0);
+	assert_int_equal(cow_policy_find("exclusive")->flags, COW_POLICY_MREMAP_MANY);
 }
 
 static void test_check(void **state)
@@ -755,7 +755,7 @@ static void test_composed_decisions(void **state)
 			    (id == COW_DECIDE_GUP ? mapcount : exclusive)->decide[id]);
 	assert_int_equal(policy->marker, COW_MARKER_EXTRA);
 	/* Among the rules for references are some that count the mappings of a page. */
-	assert_int_equal(policy->flags, COW_POLICY_COUNTS_PAGES);
+	assert_int_equal(policy->flags, COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY);
 	policy = cow_policies_at(policies, 1);
 	/* What zapping drains is the base's, whatever is decided on top of it. */
 	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH | COW_POLICY_ZAP_DRAINS_LRU |

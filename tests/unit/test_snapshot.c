@@ -286,7 +286,7 @@ static void versions_and_kinds_are_told_apart(void **state)
 		unsigned char with;
 		const char *says;
 	} lies[] = {
-		{ 0, 'C', "no snapshot" }, { 8, 3, "version 3" },   { 12, 9, "another kind" },
+		{ 0, 'C', "no snapshot" }, { 8, 4, "version 4" },   { 12, 9, "another kind" },
 		{ 16, 3, "another kind" }, { 20, 1, "another kind" },
 	};
 	cow_machine *m = small_machine(NULL), *loaded;

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Sessions that go wrong, by the public interface: a process that dies, or hangs, in the middle of a
+ * scenario is told with its line, and the session goes on; wherever memory ends, nothing is left; a
+ * second session is told that the first is there.  Exits with 0 if all that holds.
+ */
+#include <cowlab.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SKIPPED = 77, PATIENCE_MS = 400, FIRST_MS = 60 };
+
+static int failures;
+
+#define CHECK(what)                                                            \
+	do {                                                                   \
+		if (!(what)) {                                                 \
+			printf("%s:%d: %s\n", __FILE__, __LINE__, #what);      \
+			failures++;                                            \
+		}                                                              \
+	} while (0)
+
+static cow_scenario *parse(const char *text)
+{
+	cow_scenario *scenario;
+
+	if (cow_scenario_parse("t", text, strlen(text), NULL, &scenario) ||
+	    cow_scenario_errors(scenario))
+		abort();
+	return scenario;
+}
+
+static int swallow(void *ctx, const void *bytes, size_t size)
+{
+	(void)bytes;
+	if (ctx)
+		*(size_t *)ctx += size;
+	return 0;
+}
+
+static cow_host *open_session(const struct cow_allocator *allocator, int *error)
+{
+	struct cow_host_options options;
+	cow_host *host = NULL;
+
+	cow_host_options_init(&options);
+	options.patience = PATIENCE_MS;
+	if (allocator)
+		options.allocator = *allocator;
+	for (int i = 0; i < 30; i++) { /* somebody else's may be open */
+		*error = cow_host_open(&options, &host);
+		if (*error != -EBUSY)
+			break;
+	}
+	return host;
+}
+
+/* ---- who is a child of this process ---- */
+
+static bool is_worker(pid_t pid)
+{
+	char path[40], text[512] = "", name[32] = "";
+	int parent = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fgets(text, sizeof(text), file))
+		sscanf(text, "%*d (%31[^)]) %*c %d", name, &parent);
+	fclose(file);
+	return parent == getpid() && strcmp(name, "cowlab-guard") != 0;
+}
+
+/* The last of them that is no guardian: of the scenario's processes, the youngest. */
+static pid_t last_worker(pid_t except)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	pid_t last = 0;
+
+	while (proc && (entry = readdir(proc))) {
+		pid_t pid = (pid_t)atoi(entry->d_name);
+
+		if (pid > last && pid != except && is_worker(pid))
+			last = pid;
+	}
+	if (proc)
+		closedir(proc);
+	return last;
+}
+
+static bool has_children(void)
+{
+	return waitpid(-1, NULL, WNOHANG | __WALL) != -1 || errno != ECHILD;
+}
+
+/* ---- a process that dies or hangs ---- */
+
+static struct {
+	int number;
+	pid_t pid;
+} strike;
+
+/* In the middle of the scenario, since orders are waited for with EINTR and all. */
+static void on_alarm(int number)
+{
+	(void)number;
+	strike.pid = last_worker(0);
+	if (strike.pid)
+		kill(strike.pid, strike.number);
+}
+
+static void strike_in(int number, long ms)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
+	struct itimerspec when = { .it_value = { ms / 1000, ms % 1000 * 1000000 } };
+	timer_t timer;
+
+	strike.number = number;
+	sigaction(SIGALRM, &action, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &when, NULL))
+		abort();
+}
+
+static const char endless[] = "process P\n"
+			      "P: mmap a 2\n"
+			      "P: write a 1\n"
+			      "repeat 100000000\n"
+			      "  P: fork C\n"
+			      "  C: read a\n"
+			      "  P: write a 2\n"
+			      "  C: exit\n"
+			      "end\n";
+
+static void someone_is_lost(int number, const char *told)
+{
+	cow_scenario *scenario = parse(endless), *short_one = parse("process P\nP: mmap a 1\n");
+	enum cow_host_status status = COW_HOST_DONE;
+	unsigned line = 0;
+	int error;
+	cow_host *host = open_session(NULL, &error);
+
+	CHECK(!error);
+	if (error)
+		return;
+	strike_in(number, FIRST_MS);
+	CHECK(cow_host_compare(host, scenario, cow_policy_find("exclusive"), &status) == 0);
+	CHECK(strike.pid != 0);
+	CHECK(status == COW_HOST_LOST);
+	if (status != COW_HOST_LOST || !strstr(cow_host_reason(host), told)) {
+		printf("told: %s\n", cow_host_reason(host));
+		failures++;
+	}
+	/* the line is that of the event at which it was missed, and within the loop */
+	CHECK(sscanf(cow_host_reason(host), "t:%u: ", &line) == 1 && line >= 5 && line <= 8);
+	/* the session goes on */
+	CHECK(cow_host_run(host, short_one, swallow, NULL, &status) == 0);
+	CHECK(status == COW_HOST_DONE);
+	cow_host_close(host);
+	CHECK(!has_children());
+	cow_scenario_free(scenario);
+	cow_scenario_free(short_one);
+}
+
+/* ---- memory that ends ---- */
+
+struct meter {
+	long left, live;
+};
+
+static void *meter_zalloc(void *ctx, size_t size)
+{
+	struct meter *meter = ctx;
+
+	if (!meter->left)
+		return NULL;
+	meter->left--;
+	meter->live++;
+	return calloc(1, size);
+}
+
+static void meter_release(void *ctx, void *memory, size_t size)
+{
+	struct meter *meter = ctx;
+
+	(void)size;
+	meter->live--;
+	free(memory);
+}
+
+static void memory_ends_anywhere(void)
+{
+	struct meter meter = { .left = 0 };
+	struct cow_allocator allocator = { meter_zalloc, meter_release, &meter };
+	cow_scenario *scenario = parse("process P\nfile F 1\nP: mmap a 2\nP: mmap f 1 file F\n"
+				       "P: write a 1\nP: get r a\nP: fork C\nC: write f 2\npeek r\n"
+				       "expect same P a[0], C a[0]\nexpect P a[0] present\n");
+	enum cow_host_status status;
+	int error;
+	cow_host *host = open_session(&allocator, &error);
+
+	CHECK(error == -ENOMEM && !host && !meter.live);
+	meter.left = 1000;
+	host = open_session(&allocator, &error);
+	CHECK(!error);
+	if (error)
+		return;
+	for (int compared = 0; compared < 2; compared++) {
+		long held = meter.live;
+
+		error = -ENOMEM;
+		for (long n = 0; error; n += n / 16 + 1) {
+			meter.left = n;
+			error = compared ?
+				cow_host_compare(host, scenario, cow_policy_find("exclusive"), &status) :
+				cow_host_run(host, scenario, swallow, NULL, &status);
+			CHECK(!error || error == -ENOMEM);
+			CHECK(meter.live == held);
+			if (n > 20000 || (error && error != -ENOMEM))
+				break;
+		}
+		CHECK(!error && status == COW_HOST_DONE);
+		if (error || status != COW_HOST_DONE)
+			printf("%d: %s\n", error, cow_host_reason(host));
+	}
+	meter.left = 1000;
+	cow_host_close(host);
+	CHECK(!meter.live && !has_children());
+	cow_scenario_free(scenario);
+}
+
+/* ---- what is no use of the interface ---- */
+
+static void nonsense_is_refused(void)
+{
+	cow_scenario *scenario = parse("process P\nP: mmap a 1\n"), *bad = NULL;
+	struct cow_host_options options;
+	enum cow_host_status status;
+	cow_host *host = NULL, *second = NULL;
+	size_t written = 0;
+	int error;
+
+	cow_host_options_init(&options);
+	options.size--;
+	CHECK(cow_host_open(&options, &host) == -EINVAL && !host);
+	CHECK(cow_host_open(NULL, NULL) == -EINVAL);
+	cow_host_close(NULL);
+	host = open_session(NULL, &error);
+	CHECK(!error);
+	if (error)
+		return;
+	CHECK(cow_host_open(NULL, &second) == -EBUSY && !second);
+	cow_scenario_parse("t", "process\n", 8, NULL, &bad);
+	CHECK(bad && cow_scenario_errors(bad));
+	CHECK(cow_host_run(host, bad, swallow, NULL, &status) == -EINVAL);
+	CHECK(cow_host_run(NULL, scenario, swallow, NULL, &status) == -EINVAL);
+	CHECK(cow_host_run(host, scenario, NULL, NULL, &status) == -EINVAL);
+	CHECK(cow_host_compare(host, scenario, NULL, &status) == -EINVAL);
+	CHECK(cow_host_run(host, scenario, swallow, &written, &status) == 0 && written > 20);
+	CHECK(!strcmp(cow_host_reason(host), ""));
+	cow_host_close(host);
+	cow_scenario_free(bad);
+	cow_scenario_free(scenario);
+}
+
+int main(void)
+{
+	int error;
+	cow_host *host;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	host = open_session(NULL, &error);
+	if (error) {
+		printf("skipped: no session: %s\n", cow_strerror(error));
+		return SKIPPED;
+	}
+	cow_host_close(host);
+	someone_is_lost(SIGKILL, "died: signal 9");
+	someone_is_lost(SIGSTOP, "did not come back within 400 ms");
+	memory_ends_anywhere();
+	nonsense_is_refused();
+	return failures != 0;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The allocator of failing.h.
+ */
+#include "failing.h"
+
+#include <stdlib.h>
+
+static void *failing_zalloc(void *ctx, size_t size)
+{
+	struct failing *failing = ctx;
+	void *memory;
+
+	if (failing->armed && ++failing->calls == failing->fail)
+		return NULL;
+	memory = calloc(1, size);
+	failing->live += memory ? size : 0;
+	return memory;
+}
+
+static void failing_release(void *ctx, void *memory, size_t size)
+{
+	struct failing *failing = ctx;
+
+	failing->live -= size;
+	free(memory);
+}
+
+struct cow_allocator failing_allocator(struct failing *failing)
+{
+	return (struct cow_allocator){ failing_zalloc, failing_release, failing };
+}
