@@ -125,11 +125,13 @@ struct sample {
 struct pass {
 	struct sample op[OP_COUNT];
 	uint64_t copied_pages; /* kernel: pages that the copying writes went over */
+	long switches;         /* kernel: times that the worker lost the CPU */
 };
 
 /* The same of the other parts; a pass fills the operations of one part. */
 struct feature_pass {
 	struct sample feature[FEATURE_COUNT];
+	long switches; /* kernel: times that the worker lost the CPU */
 };
 
 /* The samples of one operation on one side. */
@@ -172,6 +174,8 @@ struct bench {
 	uint64_t available;     /* MemAvailable at the start, bytes */
 	char load[48];          /* loadavg at the start */
 	long switches;          /* times that another process took the CPU away */
+	unsigned repeated;      /* passes that were thrown away for that, and done again */
+	unsigned disturbed;     /* passes that were kept although it happened */
 	uint64_t parsed_bytes;  /* size of the text that was parsed */
 	unsigned matrix_files, matrix_runs;
 	uint64_t copied_pages[SIZE_COUNT];
@@ -200,6 +204,19 @@ double series_median(const struct series *series); /* NAN if there is none */
 double series_min(const struct series *series);
 bool op_on_side(enum bench_op op, enum bench_side side);
 const char *pages_name(uint64_t pages, char buffer[24]);
+
+/* How much of the CPU others took while something was measured. */
+struct watch {
+	double start;
+	long switches, stolen; /* of this process; by the hypervisor, in ticks */
+};
+
+void watch_start(const struct bench *bench, struct watch *watch);
+/* @param more switches of another process that was measured. @return how badly it was disturbed; 0 is
+ * no more than any machine does */
+double watch_stop(struct bench *bench, const struct watch *watch, long more);
+/* A pass with this disturbance is done. @return whether it shall be done again; *best is the least so far */
+bool watch_again(struct bench *bench, unsigned attempt, double disturbance, double *best);
 
 /* memory.c */
 uint64_t memory_available(void);     /* bytes, 0: not known */

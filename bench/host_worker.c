@@ -228,8 +228,17 @@ static void volunteer_for_oom(void)
 	close(fd);
 }
 
+static long worker_switches(void)
+{
+	struct rusage usage;
+
+	return getrusage(RUSAGE_SELF, &usage) ? 0 : usage.ru_nivcsw;
+}
+
 static void worker_pass(const struct request *wanted, struct reply *done)
 {
+	long before = worker_switches();
+
 	switch (wanted->part) {
 	case PART_BASE:
 		host_base(wanted->units, &done->pass);
@@ -246,6 +255,7 @@ static void worker_pass(const struct request *wanted, struct reply *done)
 	case PART_COUNT:
 		break;
 	}
+	done->pass.switches = done->features.switches = worker_switches() - before;
 }
 
 static void worker_loop(int request, int reply)

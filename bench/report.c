@@ -104,7 +104,10 @@ static void text_head(const struct bench *bench, FILE *out)
 		fprintf(out, "not pinned");
 	fprintf(out, ", %" PRIu64 " MiB available, load %s\n", bench->available >> 20,
 		bench->load);
-	fprintf(out, "The CPU was taken away %ld times.\n", bench->switches);
+	fprintf(out,
+		"The CPU was taken away %ld times; %u passes were done again for that, and %u of those "
+		"that count were disturbed.\n",
+		bench->switches, bench->repeated, bench->disturbed);
 	if (!optimized)
 		fprintf(out, "This is no release build: it is not optimized.\n");
 }
@@ -349,6 +352,7 @@ static void json_head(const struct bench *bench, FILE *out)
 	json_field("cpu-model", model, out);
 	json_field("load", bench->load, out);
 	json_numbers("cpu", bench->cpu >= 0 ? bench->cpu : NAN, out);
+	fprintf(out, "\"repeated\": %u, \"disturbed\": %u, ", bench->repeated, bench->disturbed);
 	fprintf(out, "\"switches\": %ld, \"available-bytes\": %" PRIu64 "},\n", bench->switches,
 		bench->available);
 }

@@ -32,23 +32,24 @@ static int swap_out(struct run *run, struct cow_result *out)
 	return 0;
 }
 
-static int drop(struct run *run, struct cow_result *out)
+/* Both in one pass, as the kernel does it. */
+static int swap_out_and_drop(struct run *run, struct cow_result *dropped)
 {
 	struct cow_result one;
 	uint64_t moved = 0;
 
 	if (!run->call)
-		return cow_swap_drop(run->machine, run->parent, REGION, run->pages, out);
+		return cow_reclaim(run->machine, run->parent, REGION, run->pages, NULL, dropped);
 	for (uint64_t i = 0; i < run->pages; i++) {
-		int error = cow_swap_drop(run->machine, run->parent, REGION + i * run->page_size, 1,
-					  &one);
+		int error = cow_reclaim(run->machine, run->parent, REGION + i * run->page_size, 1,
+					NULL, &one);
 
 		if (error)
 			return error;
 		moved += one.counts[COW_OUT_MOVED];
 	}
-	*out = one;
-	out->counts[COW_OUT_MOVED] = moved;
+	*dropped = one;
+	dropped->counts[COW_OUT_MOVED] = moved;
 	return 0;
 }
 
@@ -82,17 +83,14 @@ static int read_back(struct run *run, struct sample *out)
 
 static int page_out(struct run *run, bool and_drop, struct sample *out)
 {
-	struct cow_result result = { 0 }, dropped = { 0 };
+	struct cow_result result = { 0 };
 	double start = now_ns(), ns;
-	int error = swap_out(run, &result);
+	int error = and_drop ? swap_out_and_drop(run, &result) : swap_out(run, &result);
 
-	if (!error && and_drop)
-		error = drop(run, &dropped);
 	ns = now_ns() - start;
 	if (error)
 		return error;
-	outcome_sample(out, ns, run->pages, COW_OUT_MOVED, run->pages,
-		       and_drop && result.counts[COW_OUT_MOVED] == run->pages ? &dropped : &result);
+	outcome_sample(out, ns, run->pages, COW_OUT_MOVED, run->pages, &result);
 	return 0;
 }
 

@@ -161,36 +161,25 @@ int cow_madvise(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 {
 	bool write = advice == COW_ADV_POPULATE_WRITE;
 	bool populates = write || advice == COW_ADV_POPULATE_READ;
-	struct cow_result unwanted;
-	struct cow_op op;
-	uint64_t first;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	bool breaks = advice == COW_ADV_UNMERGEABLE;
+	struct call call;
+	int error = call_check(m, &call, handle, addr, pages, result);
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
 	if (!error && (unsigned)advice >= COW_ADVICE_COUNT)
 		error = machine_fail(m, -EINVAL, "unknown advice");
 	if (!error)
-		error = range_check(m, addr, pages, &first);
-	if (!error)
-		error = vma_reserve(m, mm, first, first + pages, 0);
-	if (!error && (populates || advice == COW_ADV_UNMERGEABLE))
-		error = fault_reserve(m, mm, first, first + pages,
-				      write || advice == COW_ADV_UNMERGEABLE, 1);
+		error = vma_reserve(m, call.mm, call.first, call.end, 0);
+	if (!error && (populates || breaks))
+		error = fault_reserve(m, call.mm, call.first, call.end, write || breaks, 1);
 	if (!error && (advice == COW_ADV_PAGEOUT || advice == COW_ADV_FREE))
-		error = pageout_reserve(m, mm, first, first + pages);
+		error = pageout_reserve(m, call.mm, call.first, call.end);
 	if (!error && advice == COW_ADV_COLLAPSE)
-		error = collapse_reserve(m, mm, first, first + pages);
+		error = collapse_reserve(m, call.mm, call.first, call.end);
+	if (!error)
+		error = call_begin(m, &call, COW_OP_MADVISE, advice);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_MADVISE, mm, addr, pages);
-	op.value = advice;
-	error = op_begin(m, &op);
-	if (error)
-		return error;
-	error = populates ? populate(m, mm, first, first + pages, write, result)
-			  : advise_range(m, mm, first, first + pages, advice, result);
-	return op_end(m, &op, error);
+	error = populates ? populate(m, call.mm, call.first, call.end, write, call.result)
+			  : advise_range(m, call.mm, call.first, call.end, advice, call.result);
+	return op_end(m, &call.op, error);
 }

@@ -220,9 +220,9 @@ int collapse_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 	uint64_t low = whole_first(m, first), high = pmd_first(m, end);
 	enum scan last = SCAN_SUCCEED;
 
-	/* thp_vma_allowable_order; and Linux counts a range without any huge page as none done
-	 * of many */
-	if (!pmd_possible(m) || in->object || (in->flags & VMA_HUGETLB) ||
+	/* thp_vma_allowable_order, which wants an anon_vma of all but a fault; and Linux counts a range
+	 * without any huge page as none done of many */
+	if (!pmd_possible(m) || !in->anon || in->object || (in->flags & VMA_HUGETLB) ||
 	    whole_first(m, in->start) >= pmd_first(m, in->end) || low > high)
 		return -EINVAL;
 	drain_all(m);
@@ -288,27 +288,18 @@ static uint64_t split_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_
 int cow_split(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 	      struct cow_result *result)
 {
-	struct cow_result unwanted;
-	struct cow_op op;
-	uint64_t first;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	struct call call;
+	int error = call_check(m, &call, handle, addr, pages, result);
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
-	if (!error)
-		error = range_check(m, addr, pages, &first);
 	if (!error && m->state.pmds)
-		error = tables_reserve(m, mm_at(m, mm)->root, first, first + pages, 0);
+		error = tables_reserve(m, mm_at(m, call.mm)->root, call.first, call.end, 0);
+	if (!error)
+		error = call_begin(m, &call, COW_OP_SPLIT, 0);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_SPLIT, mm, addr, pages);
-	error = op_begin(m, &op);
-	if (error)
-		return error;
-	result->done = split_range(m, mm, first, first + pages);
+	result = call.result;
+	result->done = split_range(m, call.mm, call.first, call.end);
 	result->outcome = result->done ? COW_OUT_MOVED : COW_OUT_REFUSED;
 	result->counts[result->outcome] = result->done ? result->done : pages;
-	return op_end(m, &op, 0);
+	return op_end(m, &call.op, 0);
 }

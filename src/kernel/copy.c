@@ -98,6 +98,22 @@ static inline uint64_t pte_shared(uint64_t pte)
 enum { BLOCK = 16 }; /* pages that share_block takes at once */
 enum { PAUSE = 64 }; /* pages that go one by one once it failed: cheap for scattered frames */
 
+typedef uint64_t frame_words __attribute__((vector_size(16)));
+_Static_assert(sizeof(frame_words) == sizeof(struct frame), "a frame at once");
+
+/* True if BLOCK frames are equal.  memcmp would be a call, and read each twice. */
+static inline bool frames_alike(const struct frame *frames)
+{
+	frame_words first, next, differ = { 0, 0 };
+
+	memcpy(&first, frames, sizeof(first));
+	for (uint32_t i = 1; i < BLOCK; i++) {
+		memcpy(&next, &frames[i], sizeof(next));
+		differ |= next ^ first;
+	}
+	return !(differ[0] | differ[1]);
+}
+
 /*
  * Shares BLOCK pages if all look like the one decided last, down to the owner, and their frames are
  * neighbours, in rising or falling order, as those of frames taken in a row mostly are.  Then no
@@ -124,8 +140,7 @@ static bool share_block(const cow_machine *m, const struct fork *fork, uint64_t 
 		return false;
 	frames = frame_at(m, low);
 	memcpy(&counts, frames, sizeof(counts));
-	if (counts != fork->counts || frames->flags != fork->flags ||
-	    memcmp(frames, frames + 1, (BLOCK - 1) * sizeof(*frames)) != 0)
+	if (counts != fork->counts || frames->flags != fork->flags || !frames_alike(frames))
 		return false;
 	frame = frame_shared(frames);
 	for (uint32_t i = 0; i < BLOCK; i++)

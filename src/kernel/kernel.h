@@ -27,11 +27,30 @@ static inline bool mm_known(const cow_machine *m, cow_mm handle)
 	       mm_at(m, handle.index)->number == handle.generation;
 }
 
+/* Why a handle names nothing, or a range is none: -EXDEV or -ESRCH, and -EINVAL, with the sentence. */
+int mm_refuse(cow_machine *m, cow_mm handle);
+int range_refuse(cow_machine *m, uint64_t addr, uint64_t pages);
+
 /* Finds the slot that a handle names.  Returns 0, -EXDEV or -ESRCH. */
-int mm_resolve(cow_machine *m, cow_mm handle, uint32_t *index);
+static inline int mm_resolve(cow_machine *m, cow_mm handle, uint32_t *index)
+{
+	*index = handle.index;
+	return mm_known(m, handle) ? 0 : mm_refuse(m, handle);
+}
+
 int ref_resolve(cow_machine *m, cow_ref handle, uint32_t *index);
+
 /* Checks a range in bytes and pages, and turns it into page numbers.  Returns 0 or -EINVAL. */
-int range_check(cow_machine *m, uint64_t addr, uint64_t pages, uint64_t *first);
+static inline int range_check(cow_machine *m, uint64_t addr, uint64_t pages, uint64_t *first)
+{
+	uint64_t page = addr >> m->state.page_shift;
+
+	*first = page;
+	if (page << m->state.page_shift != addr || !pages || page >= m->pages ||
+	    pages > m->pages - page)
+		return range_refuse(m, addr, pages);
+	return 0;
+}
 
 /* ---- observers: nothing here costs more than a test while there is none ---- */
 
@@ -63,8 +82,37 @@ static inline void op_set(const cow_machine *m, struct cow_op *op, enum cow_op_k
 	op->pages = pages;
 	op->value = 0;
 	op->flags = 0;
+	op->object = 0;
+	op->index = 0;
 	op->ref = 0;
 	op->result = 0;
+}
+
+/* A call on pages of a process: what its arguments came to. */
+struct call {
+	uint32_t mm;
+	uint64_t first, end;       /* pages */
+	struct cow_result *result; /* the caller's, or `unwanted` */
+	struct cow_result unwanted;
+	struct cow_op op;
+};
+
+/* Checks handle and range, and clears the result, which may be NULL.  Returns 0 or an error. */
+int call_check(cow_machine *m, struct call *call, cow_mm mm, uint64_t addr, uint64_t pages,
+	       struct cow_result *result);
+/* All has been reserved: the observers are asked.  Returns 0 or their error; op_end ends the call. */
+int call_begin(cow_machine *m, struct call *call, enum cow_op_kind kind, uint64_t value);
+
+static inline void result_clear(struct cow_result *result)
+{
+	enum { PIECE = 64 };
+	size_t at = 0;
+
+	/* In pieces: the compiler clears as much as this at once by a string instruction, which costs more
+	 * than what many a call over one page does. */
+	for (; at + PIECE <= sizeof(*result); at += PIECE)
+		memset((char *)result + at, 0, PIECE);
+	memset((char *)result + at, 0, sizeof(*result) - at);
 }
 
 /* A range has changed as a whole. */
@@ -320,11 +368,6 @@ void zap_drain(cow_machine *m, uint32_t mm);
 void mm_destroy(cow_machine *m, uint32_t mm);
 /* munmap within a call: VMAs between first and end go; all has been reserved. */
 void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
-
-static inline void result_clear(struct cow_result *result)
-{
-	*result = (struct cow_result){ 0 };
-}
 
 static inline void result_add(struct cow_result *result, enum cow_outcome outcome)
 {

@@ -326,6 +326,23 @@ static void scan_vma(cow_machine *m, struct scan *scan, uint32_t vma)
 	}
 }
 
+/* The stable tree is searched before the unstable one: pages of KSM come first, whoever maps them, and
+ * also if they are in the swap cache alone. */
+static void load_stable(const cow_machine *m, const struct scan *scan)
+{
+	for (uint32_t frame = 1; frame < m->pools[POOL_FRAME].used; frame++) {
+		uint64_t value, hash, *content;
+
+		if (!(frame_at(m, frame)->flags & FRAME_KSM))
+			continue;
+		value = frame_body(m, frame)->value;
+		hash = mix(value);
+		content = content_slot(m, scan, value, hash);
+		if (!*content)
+			*content = (hash & CONTENT_TAG) | frame;
+	}
+}
+
 /* A full scan; true if it merged anything. */
 static bool scan_all(cow_machine *m, struct scan *scan)
 {
@@ -333,6 +350,8 @@ static bool scan_all(cow_machine *m, struct scan *scan)
 
 	if (before)
 		memset(scan->contents, 0, scan->slots * sizeof(*scan->contents));
+	if (m->pools[POOL_ITEM].live)
+		load_stable(m, scan);
 	for (uint64_t i = 0; i < scan->mms; i++)
 		for (uint32_t vma = mm_at(m, (uint32_t)scan->order[i])->vma_first; vma;
 		     vma = vma_at(m, vma)->next)
@@ -388,7 +407,7 @@ static int scan_init(cow_machine *m, struct scan *scan)
 			pages += mergeable_pages(m, mm);
 			scan->order[at++] = (uint64_t)mm_at(m, mm)->number << 32 | mm;
 		}
-	scan->slots = table_slots(pages);
+	scan->slots = table_slots(pages + m->pools[POOL_ITEM].live);
 	scan->contents = chunk_zalloc(&m->allocator, scan->slots * sizeof(*scan->contents));
 	scan->way_slots = table_slots(pages + m->pools[POOL_ITEM].live);
 	scan->ways = cow_zalloc_(&m->allocator, scan->way_slots * sizeof(*scan->ways));

@@ -259,27 +259,17 @@ static int migrate_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t
 int cow_migrate(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		struct cow_result *result)
 {
-	struct cow_result unwanted;
 	struct moved moved = { 0 };
-	struct cow_op op;
-	uint64_t first;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	struct call call;
+	int error = call_check(m, &call, handle, addr, pages, result);
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
 	if (!error)
-		error = range_check(m, addr, pages, &first);
+		error = migrate_reserve(m, call.mm, call.first, call.end, &moved);
 	if (!error)
-		error = migrate_reserve(m, mm, first, first + pages, &moved);
+		error = call_begin(m, &call, COW_OP_MIGRATE, 0);
 	if (!error) {
-		op_set(m, &op, COW_OP_MIGRATE, mm, addr, pages);
-		error = op_begin(m, &op);
-	}
-	if (!error) {
-		migrate_range(m, &moved, mm, first, first + pages, result);
-		op_end(m, &op, 0);
+		migrate_range(m, &moved, call.mm, call.first, call.end, call.result);
+		op_end(m, &call.op, 0);
 	}
 	cow_release_(&m->allocator, moved.frames, moved.slots * sizeof(*moved.frames));
 	return error;

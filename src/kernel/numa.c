@@ -80,25 +80,15 @@ static void hint_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end
 int cow_numa_hint(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		  struct cow_result *result)
 {
-	struct cow_result unwanted;
-	struct cow_op op;
-	uint64_t first;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	struct call call;
+	int error = call_check(m, &call, handle, addr, pages, result);
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
 	if (!error)
-		error = range_check(m, addr, pages, &first);
+		error = call_begin(m, &call, COW_OP_NUMA_HINT, 0);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_NUMA_HINT, mm, addr, pages);
-	error = op_begin(m, &op);
-	if (error)
-		return error;
-	hint_range(m, mm, first, first + pages, result);
-	return op_end(m, &op, 0);
+	hint_range(m, call.mm, call.first, call.end, call.result);
+	return op_end(m, &call.op, 0);
 }
 
 /* Does this kernel save the write permission while the entry is protnone?  Then a hint fault gives

@@ -264,6 +264,81 @@ static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r)
 	return r->split ? COW_OUT_NONE : COW_OUT_REFUSED;
 }
 
+/* True if nobody looks on, and a sight says all that the policy could see. */
+static inline bool alike_possible(const cow_machine *m)
+{
+	return !m->observer_count && m->state.marker < COW_MARKER_ADJACENT &&
+	       !(m->policy->flags & COW_POLICY_NEEDS_TRUTH);
+}
+
+/*
+ * The hot loop of reclaim: pages from *page on that have one mapping and nothing special about them, as
+ * long as the last answer is good for them, so that no view is made and nothing is looked up twice.
+ * What reclaim_anon does with such a page, it does.
+ */
+static inline void reclaim_alike(cow_machine *m, struct reclaim *r, uint64_t *page, uint64_t end,
+			   struct cow_result *result)
+{
+	const struct sight *last = &m->sights[COW_DECIDE_SWAP_OUT];
+	struct leaf *leaf = &r->here.leaf;
+	uint64_t moved = 0;
+
+	if (!last->rule || last->rule->action != COW_ACT_ALLOW)
+		return;
+	/* can_reclaim_anon_pages: see reclaim_here */
+	for (; *page < end && slots_left(m); ++*page, moved++) {
+		uint32_t slot = (uint32_t)(*page - leaf->first);
+		uint64_t entry = leaf->ptes[slot], out;
+		struct frame *frame = frame_at(m, pte_frame(entry));
+		struct frame_body *body;
+		struct slot *swap;
+		struct sight sight;
+		bool own, dirty = entry & PTE_DIRTY;
+
+		if (!(entry & PTE_PRESENT) || frame->mapcount != 1 || !(frame->flags & FRAME_ANON) ||
+		    (frame->flags & ~(uint32_t)(FRAME_ANON | FRAME_EXCLUSIVE | FRAME_SWAPCACHE)))
+			break;
+		own = marker_get(m, leaf, slot, frame);
+		sight = sight_of(m, r->here.vma, entry, pte_frame(entry), own ? SIGHT_MARKER : 0);
+		if (sight.counts != last->counts || sight.flags != last->flags)
+			break;
+		body = frame_body(m, pte_frame(entry));
+		if (!(frame->flags & FRAME_SWAPCACHE)) {
+			uint32_t new = slot_alloc(m);
+
+			if (!new)
+				break;
+			cache_add(m, pte_frame(entry), new);
+			dirty = true;
+			slot_at(m, new)->value = body->value;
+		}
+		swap = slot_at(m, frame->owner);
+		out = pte_make(frame->owner, PTE_SWAP | (entry & (PTE_SOFT | PTE_UFFD)));
+		if (own && !PLANTED(27))
+			out |= PTE_MARKER;
+		leaf->ptes[slot] = out;
+		swap->count++;
+		swap->owner = 0; /* nothing maps the page any more: frame_unmapped */
+		frame->mapcount = 0;
+		frame->refcount--;
+		frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
+		if (dirty || swap->value != body->value) {
+			if (!PLANTED(30))
+				swap->value = body->value;
+			if (r->writing)
+				frame->flags |= FRAME_WRITEBACK;
+		}
+	}
+	if (!moved)
+		return;
+	machine_count(m, COW_COUNT_PAGE_LOCKS, moved * last->rule->locks);
+	machine_count(m, COW_COUNT_ATOMICS, 2 * moved);
+	machine_count(m, COW_COUNT_TLB_FLUSHES, moved);
+	machine_count(m, COW_COUNT_SWAP_OUTS, moved);
+	if (result)
+		result_place(result, COW_OUT_MOVED, moved);
+}
+
 /* Pages of one leaf table, or of a PMD, from *page on, until it has to be found again. */
 static void reclaim_leaf(cow_machine *m, struct reclaim *r, uint64_t *page, uint64_t end,
 			 struct cow_result *result)
@@ -275,6 +350,13 @@ static void reclaim_leaf(cow_machine *m, struct reclaim *r, uint64_t *page, uint
 		if (*page >= r->vma_end) {
 			r->here.vma = vma_covering(m, r->mm, *page);
 			r->vma_end = r->here.vma ? vma_at(m, r->here.vma)->end : *page + 1;
+		}
+		if (r->hot && !r->here.leaf.pmd && r->here.vma) {
+			reclaim_alike(m, r, page, end < r->vma_end ? end : r->vma_end, result);
+			if (*page >= end)
+				break;
+			if (*page >= r->vma_end)
+				continue;
 		}
 		r->here.page = *page;
 		r->here.slot = leaf_slot(m, *page);
@@ -294,7 +376,9 @@ void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t e
 {
 	uint64_t page = first;
 
-	batch_drain(m, r->mm);
+	r->hot = !r->vma && alike_possible(m);
+	if (mm_at(m, r->mm)->batch)
+		batch_drain(m, r->mm);
 	while (leaf_from(m, r->mm, &page, end, &r->here.leaf)) {
 		uint64_t high = r->here.leaf.first + leaf_entries(m);
 
@@ -344,33 +428,40 @@ int pageout_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	return error ? error : slot_reserve(m, end - first < pages ? end - first : pages);
 }
 
+/* One page, straight to its PTE.  False: go the way of a range, which reserves; nothing has changed. */
+static bool reclaim_one(cow_machine *m, struct reclaim *r, uint64_t page, struct cow_result *result)
+{
+	uint64_t behind = page;
+
+	if (!alike_possible(m) || mm_at(m, r->mm)->batch ||
+	    !leaf_of(m, r->mm, page, &r->here.leaf))
+		return false;
+	r->here.vma = vma_covering(m, r->mm, page);
+	pool_grant(&m->pools[POOL_SLOT], pool_spare(&m->pools[POOL_SLOT])); /* it takes no other */
+	if (r->here.vma)
+		reclaim_alike(m, r, &behind, page + 1, result);
+	return behind > page;
+}
+
 int cow_swap_out(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bool writing,
 		 struct cow_result *result)
 {
-	struct cow_result unwanted;
 	struct reclaim r;
-	struct cow_op op;
-	uint64_t first;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	struct call call;
+	int error = call_check(m, &call, handle, addr, pages, result);
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
-	if (!error)
-		error = range_check(m, addr, pages, &first);
-	if (!error)
-		error = pageout_reserve(m, mm, first, first + pages);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_SWAP_OUT, mm, addr, pages);
-	op.value = writing;
-	error = op_begin(m, &op);
+	reclaim_init(&r, call.mm, 0, writing);
+	if (pages == 1 && reclaim_one(m, &r, call.first, call.result))
+		return 0;
+	error = pageout_reserve(m, call.mm, call.first, call.end);
+	if (!error)
+		error = call_begin(m, &call, COW_OP_SWAP_OUT, writing);
 	if (error)
 		return error;
-	reclaim_init(&r, mm, 0, writing);
-	reclaim_range(m, &r, first, first + pages, result);
-	return op_end(m, &op, 0);
+	reclaim_range(m, &r, call.first, call.end, call.result);
+	return op_end(m, &call.op, 0);
 }
 
 int cow_writeback_done(cow_machine *m)
@@ -407,34 +498,101 @@ static enum cow_outcome drop_page(cow_machine *m, const struct leaf *leaf, uint6
 	return COW_OUT_MOVED;
 }
 
+/* The hot loop of it: pages that nobody else refers to, entries that name their slots.  Returns the page
+ * behind them. */
+static uint64_t drop_alone(cow_machine *m, const struct leaf *leaf, uint64_t page, uint64_t end,
+			   struct cow_result *result)
+{
+	uint64_t first = page;
+
+	if (leaf->pmd || m->observer_count || !slots_left(m))
+		return page;
+	for (; page < end; page++) {
+		uint64_t entry = leaf->ptes[leaf_slot(m, page)];
+		uint32_t index = pte_frame(entry);
+		struct slot *slot;
+		struct frame *frame;
+
+		if (!(entry & PTE_SWAP))
+			break;
+		slot = slot_at(m, index);
+		index = slot->frame;
+		frame = frame_at(m, index);
+		if (!index || frame->flags != (FRAME_ANON | FRAME_SWAPCACHE) || frame->mapcount ||
+		    frame->refcount != 1)
+			break;
+		if (!PLANTED(30))
+			slot->value = frame_body(m, index)->value;
+		slot->frame = 0;
+		slot->owner = 0;
+		frame_free(m, index);
+	}
+	if (page > first) {
+		machine_count(m, COW_COUNT_ATOMICS, page - first);
+		result_place(result, COW_OUT_MOVED, page - first);
+	}
+	return page;
+}
+
 int cow_swap_drop(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		  struct cow_result *result)
 {
-	struct cow_result unwanted;
-	struct cow_op op;
+	struct call call;
 	struct leaf leaf;
-	uint64_t page, end;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	int error = call_check(m, &call, handle, addr, pages, result);
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
 	if (!error)
-		error = range_check(m, addr, pages, &page);
+		error = call_begin(m, &call, COW_OP_SWAP_DROP, 0);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_SWAP_DROP, mm, addr, pages);
-	error = op_begin(m, &op);
-	if (error)
-		return error;
-	batch_drain(m, mm);
-	end = page + pages;
-	while (leaf_from(m, mm, &page, end, &leaf)) {
+	if (mm_at(m, call.mm)->batch)
+		batch_drain(m, call.mm);
+	for (uint64_t page = call.first; leaf_from(m, call.mm, &page, call.end, &leaf);) {
 		uint64_t high = leaf.first + leaf_entries(m);
 
-		for (; page < end && page < high; page++)
-			result_place(result, drop_page(m, &leaf, page), 1);
+		while (page < call.end && page < high) {
+			page = drop_alone(m, &leaf, page, high < call.end ? high : call.end,
+					  call.result);
+			if (page < call.end && page < high)
+				result_place(call.result, drop_page(m, &leaf, page++), 1);
+		}
 	}
-	return op_end(m, &op, 0);
+	return op_end(m, &call.op, 0);
+}
+
+/* One page that nobody but its mapping refers to, straight to its PTE.  False: nothing has changed. */
+static bool reclaim_freed(cow_machine *m, cow_mm handle, uint64_t addr, struct cow_result *out,
+			  struct cow_result *dropped)
+{
+	uint64_t page = addr >> m->state.page_shift;
+	struct reclaim r;
+
+	if (!mm_known(m, handle) || page << m->state.page_shift != addr || page >= m->pages)
+		return false;
+	reclaim_init(&r, handle.index, 0, false);
+	if (!reclaim_one(m, &r, page, NULL))
+		return false;
+	if (out) {
+		result_clear(out);
+		result_place(out, COW_OUT_MOVED, 1);
+	}
+	result_clear(dropped);
+	if (drop_alone(m, &r.here.leaf, page, page + 1, dropped) == page)
+		result_place(dropped, drop_page(m, &r.here.leaf, page), 1);
+	return true;
+}
+
+int cow_reclaim(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages, struct cow_result *out,
+		struct cow_result *dropped)
+{
+	struct cow_result unwanted;
+	int error;
+
+	if (!dropped)
+		dropped = &unwanted;
+	if (pages == 1 && reclaim_freed(m, mm, addr, out, dropped))
+		return 0;
+	result_clear(dropped);
+	error = cow_swap_out(m, mm, addr, pages, false, out);
+	return error ? error : cow_swap_drop(m, mm, addr, pages, dropped);
 }

@@ -15,6 +15,7 @@ struct reclaim {
 	uint32_t mm;    /* whose place it is */
 	uint32_t vma;   /* of madvise pageout: asks the policy first; 0: reclaim */
 	bool writing;   /* leave it under writeback */
+	bool hot;       /* no observer, no truth, no side table: see reclaim_alike */
 	uint32_t frame;
 	struct mapping here; /* where it was found */
 	uint64_t vma_end;    /* of here.vma, which is looked up when the pages come to it */

@@ -9,15 +9,16 @@
 #include "kernel/reclaim.h"
 #include "machine/plant.h"
 
+/* Out of line, so that what is read from the cache, and decided as the last page was, keeps its
+ * registers. */
+#define COLD __attribute__((noinline))
+
 /* read_swap_cache_async: the frame that the swap cache has for a slot, or a new one that the slot's
  * content was read into.  0: there is no frame left. */
-static uint32_t swap_read(cow_machine *m, const struct fault *at, uint32_t slot)
+static COLD uint32_t slot_read(cow_machine *m, const struct fault *at, uint32_t slot)
 {
-	uint32_t frame = slot_at(m, slot)->frame;
+	uint32_t frame = frame_alloc(m);
 
-	if (frame)
-		return frame;
-	frame = frame_alloc(m);
 	if (!frame)
 		return 0;
 	frame_at(m, frame)->flags = FRAME_ANON;
@@ -29,9 +30,16 @@ static uint32_t swap_read(cow_machine *m, const struct fault *at, uint32_t slot)
 	return frame;
 }
 
+static inline uint32_t swap_read(cow_machine *m, const struct fault *at, uint32_t slot)
+{
+	uint32_t frame = slot_at(m, slot)->frame;
+
+	return frame ? frame : slot_read(m, at, slot);
+}
+
 /* True if an item of a cached KSM page leads to the place.  It need not: an ordinary page may have become
  * one again while entries of an earlier merge still name its slot. */
-static bool items_lead(const cow_machine *m, const struct fault *at, uint32_t frame)
+static COLD bool items_lead(const cow_machine *m, const struct fault *at, uint32_t frame)
 {
 	const struct vma *vma = vma_at(m, at->vma);
 
@@ -46,21 +54,21 @@ static bool items_lead(const cow_machine *m, const struct fault *at, uint32_t fr
 
 /* ksm_might_need_to_copy: what was a KSM page when it was written may be wanted at places that one
  * anon and one offset do not lead to.  A KSM page that stayed in the swap cache is still found. */
-static bool swap_foreign(const cow_machine *m, const struct fault *at, uint32_t frame)
+static inline bool swap_foreign(const cow_machine *m, const struct fault *at, uint32_t index)
 {
+	const struct frame *frame = frame_at(m, index);
 	const struct vma *vma = vma_at(m, at->vma);
 
-	if (frame_at(m, frame)->flags & FRAME_KSM)
-		return !items_lead(m, at, frame);
-	if (frame_body(m, frame)->index != vma_pgoff(vma, at->page))
+	if (frame->flags & FRAME_KSM)
+		return !items_lead(m, at, index);
+	if (frame_body(m, index)->index != vma_pgoff(vma, at->page))
 		return true;
-	return frame_at(m, frame)->mapcount &&
-	       anon_root(m, page_anon(m, frame)) != anon_root(m, vma->anon);
+	return frame->mapcount && anon_root(m, page_anon(m, index)) != anon_root(m, vma->anon);
 }
 
 /* A copy of a cached page that is nobody's yet and has no reference but the caller's.  0: there is
  * no frame left. */
-static uint32_t swap_copy(cow_machine *m, const struct fault *at, uint32_t cached)
+static COLD uint32_t swap_copy(cow_machine *m, const struct fault *at, uint32_t cached)
 {
 	uint32_t frame = frame_alloc(m);
 
@@ -91,7 +99,7 @@ static bool swap_find(cow_machine *m, struct fault *at)
 		batch_add(m, at->mm, at->old);
 	anon_prepare(m, at->vma);
 	if (!swap_foreign(m, at, at->old)) {
-		frame_at(m, at->new)->refcount++;
+		frame_get(frame_at(m, at->new));
 		machine_count(m, COW_COUNT_ATOMICS, 1);
 		return true;
 	}
@@ -120,7 +128,7 @@ static struct cow_view swap_view(cow_machine *m, const struct fault *at)
 
 /* Asks until the answer is final: the LRU batch may be drained for it, and the swap cache freed,
  * once each. */
-static struct cow_view swap_ask(cow_machine *m, struct fault *at, struct question question,
+static COLD struct cow_view swap_ask(cow_machine *m, struct fault *at, struct question question,
 				bool freed)
 {
 	bool drained = false;
@@ -144,7 +152,7 @@ static struct cow_view swap_ask(cow_machine *m, struct fault *at, struct questio
 }
 
 /* What swap_view and `freed` come to. */
-static struct sight swap_sight(cow_machine *m, const struct fault *at, bool freed)
+static inline struct sight swap_sight(cow_machine *m, const struct fault *at, bool freed)
 {
 	enum { FRESH = 4, FREED = 8 }; /* beside enum fault_flags */
 	bool marker = swap_marker_get(m, &at->leaf, at->slot);
@@ -284,27 +292,18 @@ static int ahead_reserve(cow_machine *m, uint64_t pages)
 int cow_swap_in(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		struct cow_result *result)
 {
-	struct cow_result unwanted;
-	struct cow_op op;
-	uint64_t first;
-	uint32_t mm;
-	int error = mm_resolve(m, handle, &mm);
+	struct call call;
+	int error = call_check(m, &call, handle, addr, pages, result);
+	uint64_t most = error ? 0 : mm_at(m, call.mm)->pages;
 
-	if (!result)
-		result = &unwanted;
-	result_clear(result);
 	if (!error)
-		error = range_check(m, addr, pages, &first);
+		error = ahead_reserve(m, pages < most ? pages : most);
 	if (!error)
-		error = ahead_reserve(m, pages < mm_at(m, mm)->pages ? pages : mm_at(m, mm)->pages);
+		error = call_begin(m, &call, COW_OP_SWAP_IN, 0);
 	if (error)
 		return error;
-	op_set(m, &op, COW_OP_SWAP_IN, mm, addr, pages);
-	error = op_begin(m, &op);
-	if (error)
-		return error;
-	ahead_range(m, mm, first, first + pages, result);
-	return op_end(m, &op, 0);
+	ahead_range(m, call.mm, call.first, call.end, call.result);
+	return op_end(m, &call.op, 0);
 }
 
 /* ---- swapoff ---- */
@@ -318,7 +317,6 @@ static bool unuse_page(cow_machine *m, struct fault *at)
 	at->old = at->new = swap_read(m, at, pte_frame(entry));
 	if (!at->old)
 		return false;
-	anon_prepare(m, at->vma);
 	if (swap_foreign(m, at, at->old)) {
 		at->new = swap_copy(m, at, at->old);
 		if (!at->new)
@@ -364,23 +362,15 @@ static bool unuse_all(cow_machine *m)
 	return true;
 }
 
-/* A frame for each entry at most, and one for what it is copied from. */
+/* A frame for each entry at most, and one for what it is copied from.  A VMA with a page in swap has an
+ * anon already. */
 static int unuse_reserve(cow_machine *m)
 {
-	uint64_t entries = 0, vmas = 0;
-	int error;
+	uint64_t entries = 0;
 
 	for (uint32_t slot = 1; slot < m->pools[POOL_SLOT].used; slot++)
 		entries += slot_at(m, slot)->count;
-	for (uint32_t mm = 1; mm < m->pools[POOL_MM].used; mm++)
-		if (mm_at(m, mm)->number)
-			vmas += mm_at(m, mm)->vmas;
-	error = frame_reserve(m, entries + m->pools[POOL_SLOT].live);
-	if (!error && entries)
-		error = machine_reserve(m, POOL_ANON, vmas);
-	if (!error && entries)
-		error = machine_reserve(m, POOL_AVC, vmas);
-	return error;
+	return frame_reserve(m, entries + m->pools[POOL_SLOT].live);
 }
 
 int cow_swapoff(cow_machine *m)

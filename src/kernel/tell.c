@@ -4,14 +4,11 @@
  */
 #include "kernel/ask.h"
 
-int mm_resolve(cow_machine *m, cow_mm handle, uint32_t *index)
+int mm_refuse(cow_machine *m, cow_mm handle)
 {
 	if (handle.owner != m->identity)
 		return machine_fail(m, -EXDEV, "the address space belongs to another machine");
-	if (!mm_known(m, handle))
-		return machine_fail(m, -ESRCH, "the address space has ended");
-	*index = handle.index;
-	return 0;
+	return machine_fail(m, -ESRCH, "the address space has ended");
 }
 
 int ref_resolve(cow_machine *m, cow_ref handle, uint32_t *index)
@@ -25,19 +22,35 @@ int ref_resolve(cow_machine *m, cow_ref handle, uint32_t *index)
 	return 0;
 }
 
-int range_check(cow_machine *m, uint64_t addr, uint64_t pages, uint64_t *first)
+int range_refuse(cow_machine *m, uint64_t addr, uint64_t pages)
 {
-	uint64_t page = addr >> m->state.page_shift;
-
-	if (page << m->state.page_shift != addr)
+	if (addr >> m->state.page_shift << m->state.page_shift != addr)
 		return machine_fail(m, -EINVAL, "address 0x%llx is not a multiple of the page size",
 				    (unsigned long long)addr);
-	if (!pages || page >= m->pages || pages > m->pages - page)
-		return machine_fail(m, -EINVAL,
-				    "%llu pages at 0x%llx do not lie within the address space",
-				    (unsigned long long)pages, (unsigned long long)addr);
-	*first = page;
-	return 0;
+	return machine_fail(m, -EINVAL, "%llu pages at 0x%llx do not lie within the address space",
+			    (unsigned long long)pages, (unsigned long long)addr);
+}
+
+int call_check(cow_machine *m, struct call *call, cow_mm mm, uint64_t addr, uint64_t pages,
+	       struct cow_result *result)
+{
+	int error = mm_resolve(m, mm, &call->mm);
+
+	call->result = result ? result : &call->unwanted;
+	result_clear(call->result);
+	if (!error)
+		error = range_check(m, addr, pages, &call->first);
+	if (!error)
+		call->end = call->first + pages;
+	return error;
+}
+
+int call_begin(cow_machine *m, struct call *call, enum cow_op_kind kind, uint64_t value)
+{
+	op_set(m, &call->op, kind, call->mm, call->first << m->state.page_shift,
+	       call->end - call->first);
+	call->op.value = value;
+	return op_begin(m, &call->op);
 }
 
 int op_veto(cow_machine *m, const struct cow_op *op)

@@ -127,6 +127,21 @@ static inline void frame_unmap(cow_machine *m, uint32_t index, uint32_t mm)
 	}
 }
 
+/* get_page of a base page.  Both counts are stored at once: a sight of the frame reads them at once, and
+ * would wait for a half. */
+static inline void frame_get(struct frame *frame)
+{
+	const uint32_t one[2] = { 1, 0 };
+	uint64_t counts, more;
+
+	_Static_assert(offsetof(struct frame, refcount) == 0 && offsetof(struct frame, mapcount) == 4,
+		       "the counts lie first");
+	memcpy(&counts, frame, sizeof(counts));
+	memcpy(&more, one, sizeof(more));
+	counts += more;
+	memcpy(frame, &counts, sizeof(counts));
+}
+
 /* Exact number of FOLL_PIN references, counted over all of them. */
 uint32_t frame_pincount(const cow_machine *m, uint32_t index);
 

@@ -84,14 +84,6 @@ bool cache_free(cow_machine *m, uint32_t index)
 	return true;
 }
 
-void slot_put(cow_machine *m, uint32_t index)
-{
-	struct slot *slot = slot_at(m, index);
-
-	if (!--slot->count && !slot->frame)
-		pool_give(&m->pools[POOL_SLOT], index);
-}
-
 /* Nothing maps an anonymous frame any more, and no entry names its slot: it lives on for its
  * references alone, and can never be mapped again. */
 static void orphan(cow_machine *m, uint32_t index)

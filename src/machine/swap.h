@@ -66,7 +66,13 @@ static inline void slot_get(cow_machine *m, uint32_t slot)
 }
 
 /* swap_free: one entry less.  The page stays in the cache. */
-void slot_put(cow_machine *m, uint32_t slot);
+static inline void slot_put(cow_machine *m, uint32_t index)
+{
+	struct slot *slot = slot_at(m, index);
+
+	if (!--slot->count && !slot->frame)
+		pool_give(&m->pools[POOL_SLOT], index);
+}
 /* free_swap_and_cache: the same for an entry that is given up; a cached page that nothing maps goes
  * with its last entry, or, if it is being written, when that is done. */
 void slot_put_and_cache(cow_machine *m, uint32_t slot);

@@ -90,8 +90,8 @@ static inline bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct le
 static inline bool leaf_from(cow_machine *m, uint32_t mm, uint64_t *page, uint64_t end,
 			     struct leaf *leaf)
 {
-	return (*page < end && leaf_of(m, mm, *page, leaf)) ||
-	       leaf_next(m, mm_at(m, mm)->root, page, end, leaf);
+	return *page < end && (leaf_of(m, mm, *page, leaf) ||
+			       leaf_next(m, mm_at(m, mm)->root, page, end, leaf));
 }
 
 /* Tables that leaf_make and marker_set may have to make for pages first to end-1. */
