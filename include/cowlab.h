@@ -620,6 +620,10 @@ COW_API int cow_writeback_done(cow_machine *machine);
  *  @param result moved, refused or none */
 COW_API int cow_swap_drop(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			  struct cow_result *result);
+/** Reclaim in one pass, which frees what is clean at once: cow_swap_out, then cow_swap_drop.  Observers are
+ *  told of both.  @param out what the first came to @param dropped the second (NULL: not wanted) */
+COW_API int cow_reclaim(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
+			struct cow_result *out, struct cow_result *dropped);
 /** Readahead: brings swapped pages into the swap cache and maps nothing. */
 COW_API int cow_swap_in(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			struct cow_result *result);
@@ -1111,6 +1115,8 @@ COW_API int cow_host_run(cow_host *host, const cow_scenario *scenario, cow_sink_
 /** Runs it on the kernel and in the simulator, up to the first difference; writes nothing. */
 COW_API int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 			     const struct cow_policy *policy, enum cow_host_status *status);
+/** @return COW_GENERATE_*, for scenarios of which as few as can be are skipped here. */
+COW_API unsigned cow_host_generates(const cow_host *host);
 /** @return what the last comparison of @p host came to (struct cow_difference, below). */
 COW_API const struct cow_difference *cow_host_difference(const cow_host *host);
 
@@ -1191,7 +1197,8 @@ struct cow_kind {
 	enum cow_verb verb; /**< of an event; not those of files, drain-lru, swapoff, uffd-move, repeat, end */
 	uint32_t flags;     /**< as in struct cow_event */
 	enum cow_prot prot; /**< of mmap and mprotect */
-	uint64_t value;     /**< of write, poke and force-write (0: one that nobody wrote yet); of uffd-wp */
+	uint64_t value;     /**< of write, poke and force-write, below 16 (0: one that nobody wrote yet); of
+	                         uffd-wp 1 for on */
 };
 
 /** @return a kind of the table, or NULL past the end. */
@@ -1264,8 +1271,7 @@ struct cow_explore_options {
 	void *progress_ctx;    /**< handed to it */
 	cow_source_fn *resume; /**< goes on from a checkpoint (NULL: from the start) */
 	void *resume_ctx;      /**< handed to it */
-	struct cow_allocator allocator; /**< default libc; with more threads than one its calls are in one
-	                                     thread still */
+	struct cow_allocator allocator; /**< default libc; called by any thread, by one at a time */
 };
 /** Fills @p options with defaults. */
 COW_API void cow_explore_options_init(struct cow_explore_options *options);
@@ -1380,7 +1386,17 @@ enum {
 	/** Leaves out what cannot be asked of a real kernel: LRU batches, want of memory, options
 	 *  of the machine, pages that stay under writeback, migration, NUMA hints, references that no
 	 *  system call keeps, huge pages of two sizes. */
-	COW_GENERATE_REAL = 1
+	COW_GENERATE_REAL = 1,
+	/** Leave out events that a kernel may lack, or not allow: clear-refs; uffd-wp; uffd-move;
+	 *  ksm; pins that write; collapse; populate_read and populate_write; swap. */
+	COW_GENERATE_NO_SOFT_DIRTY = 2,
+	COW_GENERATE_NO_UFFD_WP = 4,
+	COW_GENERATE_NO_UFFD_MOVE = 8,
+	COW_GENERATE_NO_KSM = 16,
+	COW_GENERATE_NO_IO_URING = 32,
+	COW_GENERATE_NO_COLLAPSE = 64,
+	COW_GENERATE_NO_POPULATE = 128,
+	COW_GENERATE_NO_SWAP = 256
 };
 
 /** Makes a random scenario of 5 to 40 events: one profile, seed and set of flags (COW_GENERATE_*)

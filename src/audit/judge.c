@@ -60,7 +60,8 @@ static unsigned word_for(const struct cow_audit *audit, uint32_t process, uint64
 	/* A write through a pin that the page never saw: the pin and the page have parted. */
 	if (expected & STAMP_BY_PIN)
 		return COW_VERDICT(STALE_PIN);
-	return COW_VERDICT(CORRUPTION);
+	/* Merged or not: it was another's, and is not what this one has agreed to. */
+	return (seen & STAMP_MERGED) && !past ? COW_VERDICT(LEAK) : COW_VERDICT(CORRUPTION);
 }
 
 void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, uint64_t expected,

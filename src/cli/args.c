@@ -30,10 +30,19 @@ static const struct {
 	{ "--shrink-to", CLI_SHRINK_TO, "DIR" },
 	{ "--host", CLI_HOST, NULL },
 	{ "--totals", CLI_TOTALS, NULL },
+#define X(id, name, value) { name, CLI_EXPLORE, value },
+	CLI_EXPLORE_OPTIONS(X)
+#undef X
 	{ "--help", 0, NULL },
 };
 
 enum { OPTION_COUNT = sizeof(options) / sizeof(*options) };
+
+static const char *const explore_names[] = {
+#define X(id, name, value) name,
+	CLI_EXPLORE_OPTIONS(X)
+#undef X
+};
 
 static const char *const formats[] = { "text", "json", "csv", NULL };
 static const char *const geometries[] = { "x86-64", "x86-64-5", "arm64-16k", "arm64-64k", "tiny",
@@ -152,6 +161,13 @@ static enum cli_exit set_option(unsigned bit, const char *value, struct cli_argu
 	return CLI_HELD;
 }
 
+static void set_explore(const char *name, const char *value, struct cli_arguments *out)
+{
+	for (int i = 0; i < CLI_EXPLORE_COUNT; i++)
+		if (!strcmp(explore_names[i], name))
+			out->explore[i] = value ? value : "";
+}
+
 /* The option at argv[*at]; moves on over a value that is an argument of its own. */
 static enum cli_exit parse_option(const struct cli_verb *verb, int argc, char **argv, int *at,
 				  struct cli_arguments *out)
@@ -181,7 +197,10 @@ static enum cli_exit parse_option(const struct cli_verb *verb, int argc, char **
 			}
 			value = argv[++*at];
 		}
-		return set_option(options[i].bit, value, out);
+		if (options[i].bit != CLI_EXPLORE)
+			return set_option(options[i].bit, value, out);
+		set_explore(options[i].name, value, out);
+		return CLI_HELD;
 	}
 	snprintf(word, sizeof(word), "%.*s", length < sizeof(word) ? (int)length : 63, text);
 	cli_unknown("option", word, known);

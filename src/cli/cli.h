@@ -40,6 +40,32 @@ enum {
 	CLI_SHRINK_TO = 1 << 20,
 	CLI_TOTALS = 1 << 21,
 	CLI_HOST = 1 << 26,
+	CLI_EXPLORE = 1 << 27, /* all of CLI_EXPLORE_OPTIONS */
+};
+
+/* Options of explore alone: id, option, what it takes (NULL: nothing). */
+#define CLI_EXPLORE_OPTIONS(X)                      \
+	X(PROCESSES, "--processes", "N")            \
+	X(PAGES, "--pages", "N")                    \
+	X(REFS, "--refs", "N")                      \
+	X(FRAMES, "--frames", "N")                  \
+	X(EVENTS, "--events", "LIST")               \
+	X(DEPTH, "--depth", "N")                    \
+	X(FIND, "--find", "WORDS")                  \
+	X(EXACT, "--exact", NULL)                   \
+	X(NO_SYMMETRY, "--no-symmetry", NULL)       \
+	X(THREADS, "--threads", "N")                \
+	X(MEMORY, "--memory", "BYTES")              \
+	X(CHECKPOINT, "--checkpoint", "FILE")       \
+	X(DOT, "--dot", "FILE")                     \
+	X(TABLE, "--table", NULL)                   \
+	X(DIFFER, "--differ", "two policies")
+
+enum cli_explore_option {
+#define X(id, name, value) CLI_EXPLORE_##id,
+	CLI_EXPLORE_OPTIONS(X)
+#undef X
+	CLI_EXPLORE_COUNT
 };
 
 struct cli_arguments {
@@ -49,6 +75,7 @@ struct cli_arguments {
 	const char *print;                   /* CASE; NULL: not given */
 	bool explain, no_audit, check, compare, facts, totals, host, help;
 	const char *seed, *count, *seconds, *profile, *shrink_to; /* of fuzz; NULL: not given */
+	const char *explore[CLI_EXPLORE_COUNT]; /* NULL: not given; "": given, and takes nothing */
 	char **operands;                     /* in the place of argv */
 	int operand_count;
 };
@@ -77,6 +104,7 @@ enum cli_exit cli_selftest(const struct cli_arguments *arguments);
 enum cli_exit cli_fuzz(const struct cli_arguments *arguments);
 enum cli_exit cli_host(const struct cli_arguments *arguments);
 enum cli_exit cli_referee(const struct cli_arguments *arguments);
+enum cli_exit cli_explore(const struct cli_arguments *arguments);
 
 /* Runs of every file under every policy. */
 struct cli_batch {

@@ -193,7 +193,6 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 	if (!arguments->count && !arguments->seconds)
 		fuzz->count = FUZZ_COUNT;
 	fuzz->shrink_to = arguments->shrink_to;
-	fuzz->flags = arguments->host ? COW_GENERATE_REAL : 0;
 	errno = 0;
 	if (fuzz->shrink_to && mkdir(fuzz->shrink_to, 0777) && errno != EEXIST) {
 		cli_error("%s: %s", fuzz->shrink_to, cow_strerror(-errno));
@@ -267,6 +266,8 @@ enum cli_exit cli_fuzz(const struct cli_arguments *arguments)
 		code = choose_referees(fuzz);
 	if (code == CLI_HELD && arguments->host)
 		code = open_host(arguments, &host, fuzz->referees);
+	if (code == CLI_HELD)
+		fuzz->flags = fuzz->referees[0].flags;
 	if (code == CLI_HELD) {
 		code = search(fuzz);
 		close_host(host);

@@ -17,6 +17,7 @@ struct fuzz_referee {
 	/* NULL but for a kernel: shrinking begins, or ends; the scenario with what it came to */
 	void (*shrinking)(void *ctx, bool begins);
 	int (*observe)(void *ctx, const cow_scenario *scenario, cow_sink_fn *sink, void *to);
+	unsigned flags; /* COW_GENERATE_*: what it can be asked */
 };
 
 /* One sort of difference: the first scenario that had it, and how often it came. */

@@ -128,7 +128,8 @@ enum cli_exit fuzz_host_open(const char *policy, struct fuzz_host **out,
 	if (code == CLI_HELD)
 		*referee = (struct fuzz_referee){ .name = host->policy->name, .compare = compare,
 						  .ctx = host, .policy = host->policy,
-						  .shrinking = shrinking, .observe = observe };
+						  .shrinking = shrinking, .observe = observe,
+						  .flags = cow_host_generates(host->host) };
 	return code;
 }
 

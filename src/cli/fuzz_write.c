@@ -15,11 +15,15 @@ static void print_found(const struct fuzz *fuzz)
 	for (size_t i = 0; i < fuzz->found_count; i++) {
 		const struct fuzz_found *found = &fuzz->found[i];
 
-		printf("%s, seed %llu, %s: %s\n    %s\n    %llu %s; shrunk to %zu events",
+		bool unstable = found->first.agreement == COW_UNSTABLE;
+
+		printf("%s, seed %llu, %s: %s%s\n    %s\n    %llu %s; %s%zu events",
 		       cow_profile_name(found->profile), (number)found->seed,
-		       fuzz->referees[found->referee].name, found->first.kind,
+		       fuzz->referees[found->referee].name,
+		       unstable ? "not deterministic: " : "", found->first.kind,
 		       found->first.sentence, (number)found->times,
-		       found->times == 1 ? "time" : "times", found->events);
+		       found->times == 1 ? "time" : "times", unstable ? "" : "shrunk to ",
+		       found->events);
 		if (found->path[0])
 			printf(": %s\n\n", found->path);
 		else
@@ -27,9 +31,29 @@ static void print_found(const struct fuzz *fuzz)
 	}
 }
 
-static void print_text(const struct fuzz *fuzz)
+/* Beside a kernel more can become of a scenario. */
+static void print_host(const struct fuzz *fuzz)
 {
-	print_found(fuzz);
+	printf("profile   scenarios     events   compared      known   unstable  differences\n");
+	for (int i = 0; i < COW_PROFILE_COUNT; i++) {
+		const struct fuzz_profile *profile = &fuzz->profiles[i];
+
+		if (profile->wanted)
+			printf("%-8s %10llu %10llu %10llu %10llu %10llu %12llu\n",
+			       cow_profile_name((enum cow_profile)i), (number)profile->scenarios,
+			       (number)profile->events,
+			       (number)(profile->scenarios - profile->skipped),
+			       (number)profile->known, (number)profile->unstable,
+			       (number)profile->differences);
+	}
+	for (size_t i = 0; i < fuzz->name_count; i++)
+		printf("%sknown: %s, %llu %s\n", i ? "" : "\n", fuzz->names[i].name,
+		       (number)fuzz->names[i].times,
+		       fuzz->names[i].times == 1 ? "time" : "times");
+}
+
+static void print_profiles(const struct fuzz *fuzz)
+{
 	printf("profile   scenarios     events  differences\n");
 	for (int i = 0; i < COW_PROFILE_COUNT; i++) {
 		const struct fuzz_profile *profile = &fuzz->profiles[i];
@@ -39,9 +63,20 @@ static void print_text(const struct fuzz *fuzz)
 			       (number)profile->scenarios, (number)profile->events,
 			       (number)profile->differences);
 	}
+}
+
+static void print_text(const struct fuzz *fuzz)
+{
+	print_found(fuzz);
+	if (fuzz->flags & COW_GENERATE_REAL)
+		print_host(fuzz);
+	else
+		print_profiles(fuzz);
 	printf("\n%llu scenarios, %llu events, %llu comparisons: %llu differ",
 	       (number)fuzz->scenarios, (number)fuzz->events, (number)fuzz->compared,
 	       (number)fuzz->differences);
+	if (fuzz->known)
+		printf(", %llu as known", (number)fuzz->known);
 	if (fuzz->skipped)
 		printf(", %llu skipped", (number)fuzz->skipped);
 	if (fuzz->unstable)
@@ -71,6 +106,8 @@ static void json_found(const struct fuzz *fuzz, const struct fuzz_found *found)
 	printf("{\"profile\": \"%s\", \"seed\": %llu, \"policy\": ",
 	       cow_profile_name(found->profile), (number)found->seed);
 	json(fuzz->referees[found->referee].name);
+	if (found->first.agreement == COW_UNSTABLE)
+		printf(", \"unstable\": true");
 	printf(", \"kind\": ");
 	json(found->first.kind);
 	printf(", \"sentence\": ");
@@ -92,23 +129,30 @@ static void print_json(const struct fuzz *fuzz)
 
 	printf("{\n  \"schema\": \"cowlab-fuzz-1\",\n  \"seed\": %llu,\n  \"scenarios\": %llu,\n"
 	       "  \"events\": %llu,\n  \"comparisons\": %llu,\n  \"differences\": %llu,\n"
-	       "  \"skipped\": %llu,\n  \"unstable\": %llu,\n  \"out_of_time\": %s,\n"
+	       "  \"skipped\": %llu,\n  \"unstable\": %llu,\n  \"known\": %llu,\n"
+	       "  \"out_of_time\": %s,\n"
 	       "  \"profiles\": [",
 	       (number)fuzz->seed, (number)fuzz->scenarios, (number)fuzz->events,
 	       (number)fuzz->compared, (number)fuzz->differences, (number)fuzz->skipped,
-	       (number)fuzz->unstable, fuzz->out_of_time ? "true" : "false");
+	       (number)fuzz->unstable, (number)fuzz->known, fuzz->out_of_time ? "true" : "false");
 	for (int i = 0; i < COW_PROFILE_COUNT; i++) {
 		const struct fuzz_profile *profile = &fuzz->profiles[i];
 
 		if (!profile->wanted)
 			continue;
 		printf("%s\n    {\"profile\": \"%s\", \"scenarios\": %llu, \"events\": %llu, "
+		       "\"skipped\": %llu, \"unstable\": %llu, \"known\": %llu, "
 		       "\"differences\": %llu}", comma, cow_profile_name((enum cow_profile)i),
 		       (number)profile->scenarios, (number)profile->events,
-		       (number)profile->differences);
+		       (number)profile->skipped, (number)profile->unstable,
+		       (number)profile->known, (number)profile->differences);
 		comma = ",";
 	}
-	printf("\n  ],\n  \"found\": [");
+	printf("\n  ],\n  \"names\": [");
+	for (size_t i = 0; i < fuzz->name_count; i++)
+		printf("%s{\"name\": \"%s\", \"times\": %llu}", i ? ", " : "",
+		       fuzz->names[i].name, (number)fuzz->names[i].times);
+	printf("],\n  \"found\": [");
 	for (size_t i = 0; i < fuzz->found_count; i++) {
 		printf("%s\n    ", i ? "," : "");
 		json_found(fuzz, &fuzz->found[i]);

@@ -21,14 +21,13 @@ const char cli_help[] =
 	"  print FILE       print a scenario in its canonical form\n"
 	"  policies [NAME]  list the policies, or print the decision table of one\n"
 	"  selftest         run Linux's COW selftest, and compare with what was expected\n"
+	"  explore          run every sequence of events; print the shortest of each word\n"
 	"  fuzz             run random scenarios, and shrink those that break a promise\n"
 #ifdef COWLAB_HOST
 	"  host FILE...     run scenarios on the running kernel, or compare with it\n"
 #endif
 	"  referee FILE     what the kernel decided in a program that perf has recorded\n"
-	"  help [VERB]      this text, or that of a verb\n"
-	"\n"
-	"  --help           this text, or after a verb that of the verb\n"
+	"  help [VERB]      this text, or that of a verb, as VERB --help\n"
 	"  --version        the version\n"
 	"\n"
 	"A FILE of - is standard input.  Results go to standard output, and only they.\n"
@@ -114,8 +113,8 @@ static const char selftest_help[] =
 	"  --print CASE     print a case as a scenario, and run nothing\n"
 	"  --format FORM    text, json or csv (csv: one line a run)\n"
 	"  --check          prove the machine's counts after every event\n"
-	"  --host           run the cases on the running kernel too, beside the policy that\n"
-	"                   it is (or --policy NAME), and say where they differ\n"
+	"  --host           run the cases on the running kernel too, beside the policy\n"
+	"                   that it is (or --policy NAME), and say where they differ\n"
 	"\n"
 	"exit: 0 all as expected, 10 a case differs, 1 usage, 3 the system would not let\n"
 	"it or it is not modelled yet, 6 a fault of cowlab itself\n"
@@ -143,15 +142,43 @@ static const char host_help[] =
 	"example: cowlab host --compare examples/*.cow\n";
 #endif
 
+static const char explore_help[] =
+	"usage: cowlab explore [--policy LIST] [--events LIST] [--find WORDS] [--table]\n"
+	"    [--processes N] [--pages N] [--refs N] [--frames N] [--depth N]\n"
+	"    [--threads N] [--differ P,Q] [--format text|json|csv] [--memory BYTES] [--exact]\n"
+	"    [--no-symmetry] [--checkpoint FILE] [--dot FILE]\n"
+	"\n"
+	"Runs every sequence of events on a small machine (3 processes, 1 page, 2 refs).\n"
+	"Prints for each word of the verdict, needless-copy and unsafe-reuse the shortest\n"
+	"as a scenario, or that there is none.\n"
+	"\n"
+	"  --policy LIST      each is searched (exclusive); KEY=NAME as for run\n"
+	"  --events LIST      base, swap, wp, ksm, thp, all, or kinds (docs/explore.md)\n"
+	"  --find WORDS       stop when these are found: leak,corruption,stale-pin,...\n"
+	"  --table            policy by word, and then each sequence in one line\n"
+	"  --depth N          events at most; else until there is no new state\n"
+	"  --differ P,Q       after what do P and Q behave differently\n"
+	"  --memory BYTES     stop there (8G); --exact keeps whole states, not hashes\n"
+	"  --no-symmetry      names of processes and references tell states apart\n"
+	"  --checkpoint FILE  go on from it; written where a bound or Ctrl-C ends\n"
+	"  --dot FILE         the graph of all states, for graphviz\n"
+	"\n"
+	"exit: 0 none, and no state is left; 10 found; 5 a bound or Ctrl-C; 1 usage;\n"
+	"2 a damaged checkpoint; 3 the system would not let it\n"
+	"example: cowlab explore --policy mapcount --find leak | cowlab run -\n";
+
 static const char fuzz_help[] =
-	"usage: cowlab fuzz [--seed S] [--count N | --seconds T] [--profile LIST]\n"
-	"                   [--policy LIST] [--shrink-to DIR] [--format text|json|csv]\n"
+	"usage: cowlab fuzz [--host] [--seed S] [--count N | --seconds T]\n"
+	"                   [--profile LIST] [--policy LIST] [--shrink-to DIR]\n"
+	"                   [--format text|json|csv]\n"
 	"\n"
 	"Runs random scenarios in the simulator, and looks for what must not be: a\n"
 	"machine whose counts are wrong, a verdict that a policy promises not to have,\n"
 	"homes of the marker that decide differently, a scenario that is another one once\n"
 	"it was printed.  The first of each sort is shrunk until no event can be spared.\n"
 	"\n"
+	"  --host           beside the running kernel instead: where it and the simulator\n"
+	"                   under its policy (or that of --policy) come to different ends\n"
 	"  --seed S         where to begin (1); a seed gives the same results everywhere\n"
 	"  --count N        scenarios (1000, if there is no --seconds)\n"
 	"  --seconds T      stop after T seconds\n"
@@ -170,9 +197,9 @@ static const char referee_help[] =
 	"usage: cowlab referee FILE [--totals] [--format text|json|csv]\n"
 	"\n"
 	"Reads what `perf script` prints, pairs page faults with page allocations, and\n"
-	"says of each fault what the kernel made of it: copy, reuse, alloc, zero, swap-in,\n"
-	"or unknown where the recording does not tell.  A FILE of - is standard input.\n"
-	"docs/referee.md says what to record.\n"
+	"says of each fault what the kernel made of it: copy, reuse, alloc, zero,\n"
+	"swap-in, or unknown where the recording does not tell.  A FILE of - is standard\n"
+	"input.  docs/referee.md says what to record.\n"
 	"\n"
 	"  --totals         the sums, and not each fault\n"
 	"  --format FORM    text, json or csv (csv: the faults, one a line)\n"
@@ -191,8 +218,10 @@ const struct cli_verb cli_verbs[] = {
 	  matrix_help },
 	{ "print", cli_print, 0, 1, 1, "FILE", print_help },
 	{ "policies", cli_policies, CLI_FORMAT, 0, 1, "NAME", policies_help },
-	{ "selftest", cli_selftest, CLI_POLICY | CLI_FORMAT | CLI_PRINT | CLI_CHECK | CLI_HOST, 0, 0, NULL,
+	{ "selftest", cli_selftest,
+	  CLI_POLICY | CLI_FORMAT | CLI_PRINT | CLI_CHECK | CLI_HOST, 0, 0, NULL,
 	  selftest_help },
+	{ "explore", cli_explore, CLI_POLICY | CLI_FORMAT | CLI_EXPLORE, 0, 0, NULL, explore_help },
 	{ "fuzz", cli_fuzz,
 	  CLI_SEED | CLI_COUNT | CLI_SECONDS | CLI_PROFILE | CLI_SHRINK_TO | CLI_POLICY |
 	  CLI_FORMAT | CLI_HOST,

@@ -25,6 +25,11 @@ static enum cli_exit told(struct host_work *work, const char *path, enum cow_hos
 		printf("%s%s  skipped: %s\n", work->policy ? "" : "# ", path,
 		       cow_host_reason(work->host));
 		return CLI_HELD;
+	case COW_HOST_KNOWN:
+		work->done++;
+		printf("%s  differs as known: %s\n%s\n", path,
+		       cow_host_difference(work->host)->kind, cow_host_reason(work->host));
+		return CLI_HELD;
 	case COW_HOST_DIFFERS:
 		work->done++;
 		printf("%s  DIFFERS\n%s\n", path, cow_host_reason(work->host));

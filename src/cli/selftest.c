@@ -25,7 +25,8 @@ static void keep_memory(void)
 #endif
 }
 
-cow_scenario *selftest_parse(const char *name, const char *text, size_t length, enum cli_exit *code)
+cow_scenario *selftest_parse(const char *name, const char *text, size_t length,
+			     enum cli_exit *code)
 {
 	cow_scenario *scenario = NULL;
 	int error = length ? cow_scenario_parse(name, text, length, NULL, &scenario) : -EINVAL;

@@ -97,7 +97,8 @@ struct selftest {
 };
 
 /* selftest.c: a scenario of the text of a case; NULL: it does not parse, which has been said. */
-cow_scenario *selftest_parse(const char *name, const char *text, size_t length, enum cli_exit *code);
+cow_scenario *selftest_parse(const char *name, const char *text, size_t length,
+			     enum cli_exit *code);
 /* Runs every case under every policy of the list; makes test->runs. */
 enum cli_exit selftest_run_all(struct selftest *test, bool check_each);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `cowlab selftest --host` prints: one line a case, the simulator's on the left and the kernel's
- * on the right; then the sums, the reasons to skip, and what differs.  In CSV one line a case.
+ * What `cowlab selftest --host` prints: one line a case, the simulator's on the left and the
+ * kernel's on the right; then the sums, the reasons to skip, and what differs.  In CSV one line a
+ * case.
  */
 #include "cli/selftest.h"
 
@@ -112,7 +113,8 @@ static void print_text(const struct selftest *test, const struct selftest_host_r
 	printf("%5zu differ\n%5zu not the same every time\n",
 	       count(test, runs, SELFTEST_HOST_DIFFERS), count(test, runs, SELFTEST_HOST_UNSTABLE));
 	print_reasons(test, runs);
-	printf("the kernel's own result is told of %zu, and is the simulator's in %zu\n", told, same);
+	printf("the kernel's own result is told of %zu, and is the simulator's in %zu\n", told,
+	       same);
 	for (size_t i = 0; i < test->case_count; i++)
 		if (runs[i].status == SELFTEST_HOST_DIFFERS ||
 		    runs[i].status == SELFTEST_HOST_UNSTABLE)
@@ -170,18 +172,20 @@ static void print_json(const struct selftest *test, const struct selftest_host_r
 	for (size_t i = 0; i < test->case_count; i++) {
 		const struct selftest_host_run *run = &runs[i];
 
-		printf("%s\n    {\"case\": \"%s\", \"simulator\": \"%s\", \"kernel\": ", i ? "," : "",
-		       test->cases[i].name, selftest_word(&test->runs[i]));
+		printf("%s\n    {\"case\": \"%s\", \"simulator\": \"%s\", \"kernel\": ",
+		       i ? "," : "", test->cases[i].name, selftest_word(&test->runs[i]));
 		if (run->verdict)
 			put_quoted(run->verdict, "\\\"");
 		else
 			printf("null");
-		printf(", \"write\": \"%s\", \"status\": \"%s\", \"left_out\": \"%s\", \"reason\": ",
+		printf(", \"write\": \"%s\", \"status\": \"%s\", \"left_out\": \"%s\", "
+		       "\"reason\": ",
 		       run->write, status_words[run->status], left_out_words(run->left_out));
 		put_quoted(run->status == SELFTEST_HOST_AGREES ? "" : run->reason, "\\\"");
 		putchar('}');
 	}
-	printf("\n  ],\n  \"agree\": %zu, \"differ\": %zu, \"unstable\": %zu, \"skipped\": %zu\n}\n",
+	printf("\n  ],\n  \"agree\": %zu, \"differ\": %zu, \"unstable\": %zu, "
+	       "\"skipped\": %zu\n}\n",
 	       count(test, runs, SELFTEST_HOST_AGREES), count(test, runs, SELFTEST_HOST_DIFFERS),
 	       count(test, runs, SELFTEST_HOST_UNSTABLE),
 	       count(test, runs, SELFTEST_HOST_SKIPPED));

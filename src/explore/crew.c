@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The threads of a search, and the one door to host memory that they share.  Nothing else in the library
- * starts a thread.  Which thread expands a slice does not matter to what is found there.
+ * The threads of a search, and the one door to host memory that they share.  Nothing else in the
+ * library starts a thread.  Which thread expands a slice does not matter to what is found there.
  */
 #include "explore/explore.h"
 
@@ -32,7 +32,8 @@ static void meter_release(void *ctx, void *memory, size_t size)
 	pthread_mutex_unlock(&meter->lock);
 }
 
-int meter_init(struct meter *meter, const struct cow_allocator *user, struct cow_allocator *allocator)
+int meter_init(struct meter *meter, const struct cow_allocator *user,
+	       struct cow_allocator *allocator)
 {
 	meter->user = *user;
 	meter->held = meter->peak = 0;
@@ -174,7 +175,8 @@ void crew_close(struct search *search)
 	for (uint32_t i = 0; i < SLICES; i++) {
 		struct slice *slice = &search->slices[i];
 
-		cow_release_(&search->allocator, slice->reached, slice->room * sizeof(*slice->reached));
+		cow_release_(&search->allocator, slice->reached,
+			     slice->room * sizeof(*slice->reached));
 		cow_release_(&search->allocator, slice->text, slice->text_room);
 		*slice = (struct slice){ 0 };
 	}

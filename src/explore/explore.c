@@ -76,7 +76,8 @@ static int rules_kinds(struct rules *rules, const struct cow_explore_options *op
 			rules->rows[rules->row_count++] = *cow_kind_at(kind);
 	for (size_t i = 0; i < options->own_count; i++) {
 		if (!kind_usable(&options->own[i]))
-			return refuse(error, -EINVAL, "kind %zu of the caller's cannot be explored", i);
+			return refuse(error, -EINVAL, "kind %zu of the caller's cannot be explored",
+				      i);
 		rules->rows[rules->row_count++] = options->own[i];
 	}
 	for (uint32_t i = 0; i < rules->row_count; i++)
@@ -155,9 +156,9 @@ static int rules_make(struct rules *rules, const struct cow_explore_options *opt
 		return result;
 	rules->plain = rules_plain(rules) && !options->predicate;
 	rules->pairs = !rules->ksm && rules->sides == 1;
-	rules->blind = rules->sides > 1 || options->predicate ? 0 :
-		       rules->plain			      ? BLIND_ALL :
-								BLIND_PINNED | BLIND_WRITE_REF;
+	rules->blind = rules->sides > 1 || options->predicate ? 0
+		       : rules->plain                         ? BLIND_ALL
+							      : BLIND_PINNED | BLIND_WRITE_REF;
 	rules->names_count = options->no_symmetry;
 	rules->never_equal = options->no_merge;
 	rules->unit = rules->huge ? HUGE_PAGES : 1;
@@ -190,7 +191,10 @@ static int check_options(const struct cow_explore_options *options, struct cow_e
 	if (options->depth > MOST_DEPTH)
 		return refuse(error, -EINVAL, "more than %d events", MOST_DEPTH);
 	if (options->find >> COW_FIND_COUNT)
-		return refuse(error, -EINVAL, "the set of what to find has bits that stand for nothing");
+		return refuse(error, -EINVAL,
+			      "the set of what to find has bits that stand for nothing");
+	if (options->resume && options->graph)
+		return refuse(error, -EINVAL, "a checkpoint has no edges");
 	if (options->own_count && !options->own)
 		return refuse(error, -EINVAL, "kinds of the caller's are announced and not there");
 	return 0;
@@ -239,11 +243,15 @@ static int search_whole(struct cow_exploration *x, struct cow_error *error, enum
 	int result;
 
 	do {
+		bool resume = search->options.resume != NULL;
+
 		search_reset(search);
-		result = crew_open(search);
+		result = resume ? checkpoint_load(search, error) : 0;
+		search->options.resume = NULL;
 		if (!result)
-			result = search->options.resume ? checkpoint_load(search, error)
-							: search_begin(search);
+			result = crew_open(search);
+		if (!result && !resume)
+			result = search_begin(search);
 		if (!result)
 			result = search_run(search, end);
 		if (!result)
@@ -323,7 +331,8 @@ const struct cow_explore_totals *cow_exploration_totals(const cow_exploration *x
 	return &x->totals;
 }
 
-const struct cow_counterexample *cow_exploration_counterexample(const cow_exploration *x, unsigned bit)
+const struct cow_counterexample *cow_exploration_counterexample(const cow_exploration *x,
+								unsigned bit)
 {
 	return bit < COW_FIND_COUNT && x->scenarios[bit] ? &x->counterexamples[bit] : NULL;
 }
@@ -342,11 +351,14 @@ int cow_exploration_edge(const cow_exploration *x, uint64_t index, struct cow_ex
 	if (index >= x->search.edge_count)
 		return -ENOENT;
 	edge = &x->search.edges[index];
-	*out = (struct cow_explore_edge){ .from = edge->from, .to = edge->to, .found = edge->found };
+	*out = (struct cow_explore_edge){ .from = edge->from,
+					  .to = edge->to,
+					  .found = edge->found };
 	return edge_words(&x->search, edge->from, edge->move, out->event, sizeof(out->event));
 }
 
 uint32_t cow_exploration_depth(const cow_exploration *x, uint64_t state)
 {
-	return state < x->search.states.count ? search_depth(&x->search, (uint32_t)state) : UINT32_MAX;
+	return state < x->search.states.count ? search_depth(&x->search, (uint32_t)state)
+					      : UINT32_MAX;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * A search: levels of states, expanded batch by batch.  search.c is the loop, crew.c the threads,
- * found.c makes scenarios of paths, checkpoint.c writes and reads a search, explore.c is the public
- * face.  world.h, moves.h and form.h say what a state is.
+ * found.c makes scenarios of paths, checkpoint.c writes and reads a search, explore.c is the
+ * public face.  world.h, moves.h and form.h say what a state is.
  *
- * States are numbered in the order in which a single thread would find them: by the number of the state
- * that they were reached from, then by move.  A batch is a run of states in that order.  The crew
- * expands it in slices, against the table as it was before the batch; then one thread adds what is
- * new, slice by slice.  So no number depends on how many threads there are.
+ * States are numbered in the order in which a single thread would find them: by the number of the
+ * state that they were reached from, then by move.  A batch is a run of states in that order.  The
+ * crew expands it in slices, against the table as it was before the batch; then one thread adds
+ * what is new, slice by slice.  So no number depends on how many threads there are.
  */
 #ifndef COWLAB_EXPLORE_EXPLORE_H
 #define COWLAB_EXPLORE_EXPLORE_H
@@ -141,8 +141,8 @@ void crew_close(struct search *search);
 
 /* The moves that lead to a state.  Returns how many. */
 uint32_t path_moves(const struct states *states, uint32_t state, uint16_t moves[MOST_DEPTH]);
-/* Makes the counterexample for one bit.  Returns 0, -ENOMEM, or -EUCLEAN: a run of it does not come to the
- * same, which is a fault of the program. */
+/* Makes the counterexample for one bit.  Returns 0, -ENOMEM, or -EUCLEAN: a run of it does not
+ * come to the same, which is a fault of the program. */
 int found_make(struct cow_exploration *x, unsigned bit);
 /* A move in the words of a scenario, at the end of a path. */
 int edge_words(const struct search *search, uint32_t from, uint16_t move, char *to, size_t size);

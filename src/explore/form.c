@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a state taken apart to its canonical form: an order of processes and references, numbers for
- * all else as it is met, the smallest of the encodings that are left.
+ * From a state taken apart to its canonical form: an order of processes and references, numbers
+ * for all else as it is met, the smallest of the encodings that are left.
  */
 #include "explore/graph.h"
 
 #include <stddef.h>
 
-/* What is being arranged: the live processes, then the references, each in groups that signatures do
- * not tell apart. */
+/* What is being arranged: the live processes, then the references, each in groups that
+ * signatures do not tell apart. */
 struct order {
 	uint32_t live, count;
 	uint16_t nodes[MOST_PROCESSES + MOST_REFS];
-	uint8_t group_end[MOST_PROCESSES + MOST_REFS]; /* behind the group that begins here; 0: none does */
+	uint8_t group_end[MOST_PROCESSES +
+			  MOST_REFS]; /* behind the group that begins here; 0: none does */
 };
 
 static inline uint32_t mix32(uint32_t hash, uint32_t word)
@@ -74,7 +75,8 @@ static void sort_part(const struct graph *graph, uint16_t *nodes, uint32_t count
 		uint16_t node = nodes[i];
 		uint32_t at = i;
 
-		for (; at && graph->nodes[nodes[at - 1]].signature > graph->nodes[node].signature; at--)
+		for (; at && graph->nodes[nodes[at - 1]].signature > graph->nodes[node].signature;
+		     at--)
 			nodes[at] = nodes[at - 1];
 		nodes[at] = node;
 	}
@@ -95,7 +97,7 @@ static bool arrange(const struct graph *graph, struct order *order)
 		uint32_t part = i < order->live ? order->live : order->count;
 
 		for (end = i + 1; end < part && graph->nodes[order->nodes[end]].signature ==
-						       graph->nodes[order->nodes[i]].signature;)
+							graph->nodes[order->nodes[i]].signature;)
 			order->group_end[end++] = 0;
 		order->group_end[i] = (uint8_t)end;
 		told &= end == i + 1;
@@ -103,7 +105,8 @@ static bool arrange(const struct graph *graph, struct order *order)
 	return told;
 }
 
-/* The next order of a group in ascending order of nodes; false, and the first one, after the last. */
+/* The next order of a group in ascending order of nodes; false, and the first one, after the
+ * last. */
 static bool permute(uint16_t *nodes, uint32_t count)
 {
 	uint32_t i = count - 1, k = count - 1;
@@ -132,7 +135,8 @@ static bool permute(uint16_t *nodes, uint32_t count)
 static bool arrange_next(struct order *order)
 {
 	for (uint32_t i = 0; i < order->count; i++)
-		if (order->group_end[i] > i + 1u && permute(&order->nodes[i], order->group_end[i] - i))
+		if (order->group_end[i] > i + 1u &&
+		    permute(&order->nodes[i], order->group_end[i] - i))
 			return true;
 	return false;
 }
@@ -140,10 +144,10 @@ static bool arrange_next(struct order *order)
 struct writer {
 	const struct graph *graph;
 	struct form *form;
-	uint16_t names[MOST_NODES];   /* from 1; 0: not met */
+	uint16_t names[MOST_NODES]; /* from 1; 0: not met */
 	uint16_t queue[MOST_NODES];
 	uint32_t named, actors;
-	uint8_t place[MOST_ACTORS];   /* of the actors, once met */
+	uint8_t place[MOST_ACTORS]; /* of the actors, once met */
 };
 
 static uint32_t name_of(struct writer *w, uint32_t node)
@@ -221,8 +225,8 @@ void form_make(const struct world *world, struct form *form)
 	while (arrange_next(&order)) {
 		encode(&graph, &order, &other);
 		if (smaller(&other, form))
-			memcpy(form, &other, offsetof(struct form, words) +
-						     other.count * sizeof(other.words[0]));
+			memcpy(form, &other,
+			       offsetof(struct form, words) + other.count * sizeof(other.words[0]));
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a path to a scenario: the moves are done once more, each becomes a line with what it came to, and
- * the whole is run by the engine, which must come to the same.
+ * From a path to a scenario: the moves are done once more, each becomes a line with what it came
+ * to, and the whole is run by the engine, which must come to the same.
  */
 #include "explore/explore.h"
 #include "event/words.h"
@@ -106,8 +106,10 @@ static void put_place(struct text *text, const struct rules *rules, const char *
 static void put_flags(struct text *text, const struct cow_event *event)
 {
 	if (event->verb == COW_EV_MMAP) {
-		text_add(text, "%s%s", event->prot == COW_PROT_RW     ? "" :
-				       event->prot == COW_PROT_NONE ? " none" : " ro",
+		text_add(text, "%s%s",
+			 event->prot == COW_PROT_RW     ? ""
+			 : event->prot == COW_PROT_NONE ? " none"
+							: " ro",
 			 event->flags & COW_EVENT_THP ? " thp" : "");
 		return;
 	}
@@ -132,9 +134,8 @@ static void put_move(struct text *text, const struct world *world, struct names 
 		text_add(text, "kernel: ");
 	text_add(text, "%s", verb_words[event.verb].text);
 	if (event.verb == COW_EV_MMAP || event.verb == COW_EV_MREMAP)
-		names->region[who] = (uint8_t)region_free(world, names,
-							  event.verb == COW_EV_MMAP ? who
-										    : COW_NONE);
+		names->region[who] = (uint8_t)region_free(
+			world, names, event.verb == COW_EV_MMAP ? who : COW_NONE);
 	if (event.verb == COW_EV_FORK)
 		names->region[event.target] = (uint8_t)now;
 	for (const char *letter = row->operands; *letter; letter++) {
@@ -166,8 +167,10 @@ static void put_move(struct text *text, const struct world *world, struct names 
 			put_flags(text, &event);
 			break;
 		case 'o':
-			text_add(text, " %s", event.prot == COW_PROT_NONE   ? "none" :
-					      event.prot == COW_PROT_READ ? "ro" : "rw");
+			text_add(text, " %s",
+				 event.prot == COW_PROT_NONE   ? "none"
+				 : event.prot == COW_PROT_READ ? "ro"
+							       : "rw");
 			break;
 		case 'a':
 			text_add(text, " %s", advice_words[event.flags].text);
@@ -202,18 +205,20 @@ struct telling {
 	uint32_t count;
 	uint32_t sides;
 	unsigned bit;
-	char names[MOST_SIDES][64];   /* of policies, without composition; "": not usable */
-	bool closed;                  /* the last lines are known: */
+	char names[MOST_SIDES][64]; /* of policies, without composition; "": not usable */
+	bool closed;                /* the last lines are known: */
 	unsigned verdict[MOST_SIDES];
 	uint64_t needless, unsafe;
 };
 
-static void put_seen(struct text *text, const struct telling *telling, const struct outcome *outcome)
+static void put_seen(struct text *text, const struct telling *telling,
+		     const struct outcome *outcome)
 {
 	const struct seen *seen = outcome->seen;
 	bool both = telling->sides > 1;
 
-	if (seen[0].has_value && seen[0].uniform && (!both || (seen[1].has_value && seen[1].uniform))) {
+	if (seen[0].has_value && seen[0].uniform &&
+	    (!both || (seen[1].has_value && seen[1].uniform))) {
 		text_add(text, " == 0x%llx", (unsigned long long)seen[0].value);
 		if (both && seen[1].value != seen[0].value)
 			text_add(text, " [%s: 0x%llx]", telling->names[1],
@@ -248,7 +253,8 @@ static void put_head(struct text *text, const struct telling *telling)
 		text_add(text, "frames %llu\n", (unsigned long long)rules->frames);
 	if (*telling->names[0])
 		text_add(text, "policies %s%s%s\n", telling->names[0],
-			 telling->sides > 1 ? " " : "", telling->sides > 1 ? telling->names[1] : "");
+			 telling->sides > 1 ? " " : "",
+			 telling->sides > 1 ? telling->names[1] : "");
 	text_add(text, "process P\n");
 }
 
@@ -307,7 +313,8 @@ static int read_back(const struct telling *telling, cow_scenario **out)
 
 	*out = NULL;
 	if (!error)
-		error = cow_scenario_parse("counterexample", text.bytes, text.size, text.allocator, out);
+		error = cow_scenario_parse("counterexample", text.bytes, text.size, text.allocator,
+					   out);
 	cow_release_(text.allocator, text.bytes, text.room);
 	if (error) {
 		cow_scenario_free(*out);
@@ -325,6 +332,8 @@ static int run(const struct telling *telling, const cow_scenario *scenario, uint
 
 	cow_run_options_init(&options);
 	options.allocator = telling->search->allocator;
+	options.no_check =
+		true; /* a policy that breaks a promise of its own is worth exploring, too */
 	error = cow_run(scenario, telling->search->rules.policy[side], &options, &report);
 	if (error)
 		return error;
@@ -338,7 +347,8 @@ static int run(const struct telling *telling, const cow_scenario *scenario, uint
 	return 0;
 }
 
-/* A scenario that holds under as many policies as `telling` has sides; *held false: there is none. */
+/* A scenario that holds under as many policies as `telling` has sides; *held false: there is
+ * none. */
 static int prove(struct telling *telling, cow_scenario **out, bool *held)
 {
 	int error = 0;
@@ -371,9 +381,8 @@ static void base_name(const struct cow_policy *policy, char name[64])
 	size_t length = strcspn(policy->name, ",");
 
 	snprintf(name, 64, "%.*s", length < 63 ? (int)length : 63, policy->name);
-	if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
-	    strlen(name))
-		*name = '\0';
+	if (!cow_policy_find(name))
+		*name = '\0'; /* a scenario speaks of built-in ones */
 }
 
 /* True if the bit is among what the run came to. */
@@ -392,8 +401,11 @@ int found_make(struct cow_exploration *x, unsigned bit)
 	const struct way *way = &search->ways[bit];
 	struct cow_counterexample *out = &x->counterexamples[bit];
 	struct text text = { .allocator = &search->allocator };
-	struct telling telling = { .search = search, .moves = way->moves, .count = way->length,
-				   .bit = bit, .sides = search->rules.sides };
+	struct telling telling = { .search = search,
+				   .moves = way->moves,
+				   .count = way->length,
+				   .bit = bit,
+				   .sides = search->rules.sides };
 	bool held;
 	int error;
 
@@ -413,9 +425,11 @@ int found_make(struct cow_exploration *x, unsigned bit)
 		error = tell(&telling, true, &text);
 	x->lines[bit] = text.bytes;
 	x->line_size[bit] = text.room;
-	*out = (struct cow_counterexample){ .length = telling.count, .found = way->found,
+	*out = (struct cow_counterexample){ .length = telling.count,
+					    .found = way->found,
 					    .verdict = telling.verdict[0],
-					    .scenario = x->scenarios[bit], .line = text.bytes };
+					    .scenario = x->scenarios[bit],
+					    .line = text.bytes };
 	return error;
 }
 

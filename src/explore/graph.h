@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A state taken apart into nodes, each a row of tokens: a plain number, or the name of another node.
- * graph.c fills it from a world, form.c numbers the nodes and writes them down.  Lives on the stack.
+ * A state taken apart into nodes, each a row of tokens: a plain number, or the name of another
+ * node. graph.c fills it from a world, form.c numbers the nodes and writes them down.  Lives on
+ * the stack.
  */
 #ifndef COWLAB_EXPLORE_GRAPH_H
 #define COWLAB_EXPLORE_GRAPH_H
@@ -17,6 +18,7 @@ enum node_kind {
 	NODE_CELL,    /* a shared cell */
 	NODE_STAMP,
 	NODE_ANON,    /* the root of a tree of anon_vmas: it has a name, and nothing else */
+	NODE_VALUE,   /* what some page holds: the same, where pages may be merged */
 	NODE_KINDS,
 };
 
@@ -26,7 +28,7 @@ enum node_kind {
 #define TOKEN_SEEN  (2u << 24) /* a set of processes, by their place among the actors */
 #define TOKEN_MASK  (0xffu << 24)
 
-enum { MOST_NODES = 512, MOST_TOKENS = 4096, MOST_ACTORS = MOST_PROCESSES + MOST_REFS };
+enum { MOST_NODES = 2048, MOST_TOKENS = FORM_WORDS, MOST_ACTORS = MOST_PROCESSES + MOST_REFS };
 
 struct node {
 	uint16_t first, count; /* tokens */
@@ -36,7 +38,7 @@ struct node {
 
 struct graph {
 	uint32_t node_count, token_count;
-	uint32_t actors;    /* nodes 0 to actors-1: the live processes, then owners that have ended */
+	uint32_t actors;    /* nodes 0 to actors-1: the live, then owners that have ended */
 	uint32_t live;      /* of these alive */
 	uint32_t refs;      /* the nodes behind them */
 	struct node nodes[MOST_NODES];

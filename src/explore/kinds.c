@@ -21,8 +21,8 @@ static const struct {
 static const struct {
 	const char *word;
 	char letter; /* 0: all */
-} presets[] = { { "base", 'b' }, { "swap", 's' }, { "wp", 'w' }, { "ksm", 'k' }, { "thp", 't' },
-		{ "all", 0 } };
+} presets[] = { { "base", 'b' }, { "swap", 's' }, { "wp", 'w' },
+		{ "ksm", 'k' },  { "thp", 't' },  { "all", 0 } };
 
 const struct cow_kind *cow_kind_at(size_t index)
 {

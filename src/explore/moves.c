@@ -9,9 +9,9 @@
 /* Base pages of a process, as sets. */
 struct pages {
 	uint32_t mapped, readable, writable;
-	uint32_t filled;  /* an entry, or a cell */
+	uint32_t filled; /* an entry, or a cell */
 	uint32_t present, swapped;
-	uint32_t huge;    /* mapped by a PMD */
+	uint32_t huge; /* mapped by a PMD */
 	uint32_t mergeable, dontfork, wipeonfork, tracked, uffd;
 };
 
@@ -66,9 +66,10 @@ static void look_side(const struct side *side, const struct rules *rules, uint32
 		page = behind;
 	}
 	for (uint32_t i = 0; i < end - base; i++) {
-		const uint64_t *cell = side->audit->processes[mm_at(m, mm)->number].leaves
-					       ? cell_find(side->audit, mm_at(m, mm)->number, base + i)
-					       : NULL;
+		const uint64_t *cell =
+			side->audit->processes[mm_at(m, mm)->number].leaves
+				? cell_find(side->audit, mm_at(m, mm)->number, base + i)
+				: NULL;
 
 		if (cell && *cell)
 			pages->filled |= 1u << i;
@@ -237,9 +238,9 @@ static uint32_t process_moves(const struct world *world, uint8_t index, uint8_t 
 		for (uint8_t unit = 0; unit < rules->pages; unit++)
 			if (pages->mapped >> unit * rules->unit & 1)
 				moves[count++] = (struct move){ index, process, unit };
-	if (where != PLACES || ((row->verb == COW_EV_GET || row->verb == COW_EV_PIN) &&
-				(uint32_t)__builtin_popcount(world->sides[0].bound->held) >=
-					rules->refs))
+	if (where != PLACES ||
+	    ((row->verb == COW_EV_GET || row->verb == COW_EV_PIN) &&
+	     (uint32_t)__builtin_popcount(world->sides[0].bound->held) >= rules->refs))
 		return count;
 	for (uint8_t operand = 0; operand < places; operand++) {
 		struct place place = place_of(rules, operand);
@@ -295,7 +296,8 @@ bool kind_usable(const struct cow_kind *kind)
 
 	switch (kind->verb) {
 	case COW_EV_MMAP:
-		return !(kind->flags & ~(uint32_t)COW_EVENT_THP) && (unsigned)kind->prot <= COW_PROT_RW;
+		return !(kind->flags & ~(uint32_t)COW_EVENT_THP) &&
+		       (unsigned)kind->prot <= COW_PROT_RW;
 	case COW_EV_MPROTECT:
 		return (unsigned)kind->prot <= COW_PROT_RW;
 	case COW_EV_MADVISE:
@@ -306,6 +308,10 @@ bool kind_usable(const struct cow_kind *kind)
 		return !(kind->flags & ~gup);
 	case COW_EV_UFFD_WP:
 		return kind->value <= 1;
+	case COW_EV_WRITE:
+	case COW_EV_POKE:
+	case COW_EV_FORCE_WRITE:
+		return kind->value < FRESH_VALUE;
 	case COW_EV_FILE_WRITE:
 	case COW_EV_TRUNCATE:
 	case COW_EV_DRAIN_LRU:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is tried in a state: every move that can do anything there, in a fixed order.  A move that would
- * only be an error, or that would find nothing to do, is left out; what decides that is part of the
- * canonical form, so that equal states have equal moves.
+ * What is tried in a state: every move that can do anything there, in a fixed order.  A move that
+ * would only be an error, or that would find nothing to do, is left out; what decides that is part
+ * of the canonical form, so that equal states have equal moves.
  */
 #ifndef COWLAB_EXPLORE_MOVES_H
 #define COWLAB_EXPLORE_MOVES_H

@@ -2,10 +2,11 @@
  *
  * The search: one level after the other, a batch at a time.
  *
- * It begins anew, -EAGAIN, when it has learnt that the form should tell apart more or less.  More: the
- * policy was seen to look at a bit that it was held to ignore.  Less: the shortest sequence for a word
- * is known, and from then on states that differ only in how they may earn that word are equal.  The sequences
- * for the other words stay shortest, since such states earn the same other words by the same moves.
+ * It begins anew, -EAGAIN, when it has learnt that the form should tell apart more or less.  More:
+ * the policy was seen to look at a bit that it was held to ignore.  Less: the shortest sequence
+ * for a word is known, and from then on states that differ only in how they may earn that word are
+ * equal.  The sequences for the other words stay shortest, since such states earn the same other
+ * words by the same moves.
  */
 #include "explore/explore.h"
 
@@ -36,7 +37,8 @@ static int state_reach(struct worker *worker, uint32_t state)
 		if (!at--)
 			break;
 	}
-	while (common < worker->depth && common < depth && worker->path[common + 1] == path[common + 1])
+	while (common < worker->depth && common < depth &&
+	       worker->path[common + 1] == path[common + 1])
 		common++;
 	image_load(&worker->world, &worker->images[common]);
 	for (uint32_t at = common + 1; at <= depth; at++) {
@@ -70,14 +72,12 @@ static int reached_add(struct worker *worker, struct slice *slice, struct reache
 	if (array_grow(allocator, (void **)&slice->reached, &slice->room, slice->count + 1u,
 		       sizeof(*slice->reached)) ||
 	    array_grow(allocator, (void **)&slice->text, &slice->text_room,
-		       slice->text_size + text_size + 2, 1))
+		       slice->text_size + text_size + TEXT_HEAD, 1))
 		return -ENOMEM;
 	reached.text = (uint32_t)slice->text_size;
-	slice->text[slice->text_size] = (char)(text_size >> 8);
-	slice->text[slice->text_size + 1] = (char)text_size;
-	if (text_size)
-		memcpy(slice->text + slice->text_size + 2, worker->text, text_size);
-	slice->text_size += text_size + 2;
+	text_head(slice->text + slice->text_size, text_size);
+	memcpy(slice->text + slice->text_size + TEXT_HEAD, worker->text, text_size);
+	slice->text_size += text_size + TEXT_HEAD;
 	slice->reached[slice->count++] = reached;
 	return 0;
 }
@@ -163,17 +163,17 @@ static int slice_take(struct search *search, const struct slice *slice)
 {
 	for (uint32_t i = 0; i < slice->count; i++) {
 		const struct reached *reached = &slice->reached[i];
-		const char *text = slice->text + reached->text;
-		size_t size = (size_t)(unsigned char)text[0] << 8 | (unsigned char)text[1];
+		size_t size;
+		const char *text = text_open(slice->text + reached->text, &size);
 		uint32_t known = reached->known;
 		int error = 0;
 
 		if (known == NO_STATE)
-			known = states_find(&search->states, reached->hash, text + 2, size);
+			known = states_find(&search->states, reached->hash, text, size);
 		if (known == NO_STATE) {
 			known = search->states.count;
 			error = states_add(&search->states, reached->hash, reached->parent,
-					   reached->move, text + 2, size);
+					   reached->move, text, size);
 		}
 		if (!error && search->options.graph)
 			error = edge_add(search, reached, known);
@@ -297,7 +297,8 @@ int search_begin(struct search *search)
 		size = form_pack(&worker->form, worker->text);
 	error = states_reserve(&search->states, 1);
 	if (!error)
-		error = states_add(&search->states, form_hash(&worker->form), 0, 0, worker->text, size);
+		error = states_add(&search->states, form_hash(&worker->form), 0, 0, worker->text,
+				   size);
 	search->level_first[0] = 0;
 	search->level_first[1] = 1;
 	search->levels = 1;

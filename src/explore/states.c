@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of states.  It grows by half, so that at worst half of it is unused: 8 bytes a state, and at
- * best 5.3.
+ * The table of states.  It grows by half, so that at worst half of it is unused: 8 bytes a state,
+ * and at best 5.3.
  */
 #include "explore/states.h"
 
 #include <errno.h>
 
-void states_init(struct states *states, const struct cow_allocator *allocator, bool merge, bool exact)
+void states_init(struct states *states, const struct cow_allocator *allocator, bool merge,
+		 bool exact)
 {
 	memset(states, 0, sizeof(*states));
 	states->allocator = *allocator;
@@ -30,9 +31,12 @@ void states_free(struct states *states)
 		cow_release_(&states->allocator, states->texts[i], STATES_CHUNK * sizeof(uint64_t));
 	for (size_t i = 0; i < states->byte_count; i++)
 		cow_release_(&states->allocator, states->bytes[i], TEXT_CHUNK);
-	cow_release_(&states->allocator, states->chunks, states->chunk_room * sizeof(*states->chunks));
-	cow_release_(&states->allocator, states->texts, states->text_rooms * sizeof(*states->texts));
-	cow_release_(&states->allocator, states->bytes, states->byte_chunks * sizeof(*states->bytes));
+	cow_release_(&states->allocator, states->chunks,
+		     states->chunk_room * sizeof(*states->chunks));
+	cow_release_(&states->allocator, states->texts,
+		     states->text_rooms * sizeof(*states->texts));
+	cow_release_(&states->allocator, states->bytes,
+		     states->byte_chunks * sizeof(*states->bytes));
 	cow_release_(&states->allocator, states->index, states->slots * sizeof(*states->index));
 	memset(states, 0, sizeof(*states));
 }
@@ -109,7 +113,8 @@ static int chunk_add(struct states *states)
 	if (!states->chunks[at])
 		return -ENOMEM;
 	if (states->exact) {
-		states->texts[at] = cow_zalloc_(&states->allocator, STATES_CHUNK * sizeof(uint64_t));
+		states->texts[at] =
+			cow_zalloc_(&states->allocator, STATES_CHUNK * sizeof(uint64_t));
 		if (!states->texts[at]) {
 			cow_release_(&states->allocator, states->chunks[at],
 				     sizeof(struct state_chunk));
@@ -139,8 +144,7 @@ const char *states_text(const struct states *states, uint32_t number, size_t *si
 	uint64_t where = states->texts[number >> STATES_SHIFT][number & (STATES_CHUNK - 1)];
 	const char *text = &states->bytes[where / TEXT_CHUNK][where % TEXT_CHUNK];
 
-	*size = (size_t)(unsigned char)text[0] << 8 | (unsigned char)text[1];
-	return text + 2;
+	return text_open(text, size);
 }
 
 static bool text_equal(const struct states *states, uint32_t number, const char *text, size_t size)
@@ -151,7 +155,8 @@ static bool text_equal(const struct states *states, uint32_t number, const char 
 	return other == size && !memcmp(have, text, size);
 }
 
-uint32_t states_find(const struct states *states, struct hash128 hash, const char *text, size_t size)
+uint32_t states_find(const struct states *states, struct hash128 hash, const char *text,
+		     size_t size)
 {
 	uint64_t slot;
 
@@ -175,7 +180,7 @@ static int text_add(struct states *states, const char *text, size_t size)
 	size_t left = TEXT_CHUNK - (size_t)(states->byte_end % TEXT_CHUNK);
 	char *to;
 
-	if (!states->byte_count || left < size + 2 || left == TEXT_CHUNK) {
+	if (!states->byte_count || left < size + TEXT_HEAD || left == TEXT_CHUNK) {
 		if (array_grow(&states->allocator, (void **)&states->bytes, &states->byte_chunks,
 			       states->byte_count + 1, sizeof(*states->bytes)))
 			return -ENOMEM;
@@ -186,12 +191,11 @@ static int text_add(struct states *states, const char *text, size_t size)
 		hold(states, TEXT_CHUNK);
 	}
 	to = &states->bytes[states->byte_end / TEXT_CHUNK][states->byte_end % TEXT_CHUNK];
-	to[0] = (char)(size >> 8);
-	to[1] = (char)size;
-	memcpy(to + 2, text, size);
+	text_head(to, size);
+	memcpy(to + TEXT_HEAD, text, size);
 	states->texts[states->count >> STATES_SHIFT][states->count & (STATES_CHUNK - 1)] =
 		states->byte_end;
-	states->byte_end += size + 2;
+	states->byte_end += size + TEXT_HEAD;
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The states that were found: of each the hash of its canonical form, the state that it was first
- * reached from and the move that led there, 22 bytes, and a hash table of numbers beside them.  With
- * `exact` the forms too.  A state itself is not kept: its path makes it again.
+ * reached from and the move that led there, 22 bytes, and a hash table of numbers beside them.
+ * With `exact` the forms too.  A state itself is not kept: its path makes it again.
  */
 #ifndef COWLAB_EXPLORE_STATES_H
 #define COWLAB_EXPLORE_STATES_H
@@ -10,7 +10,7 @@
 #include "base/alloc.h"
 #include "explore/form.h"
 
-enum { STATES_SHIFT = 14, STATES_CHUNK = 1 << STATES_SHIFT, TEXT_CHUNK = 1 << 20 };
+enum { STATES_SHIFT = 14, STATES_CHUNK = 1 << STATES_SHIFT, TEXT_CHUNK = 1 << 20, TEXT_HEAD = 4 };
 
 #define NO_STATE UINT32_MAX
 
@@ -61,6 +61,23 @@ uint32_t states_find(const struct states *states, struct hash128 hash, const cha
 /* Adds one that is not there; there must be room.  Returns 0 or -ENOMEM (of forms alone). */
 int states_add(struct states *states, struct hash128 hash, uint32_t parent, uint16_t move,
 	       const char *text, size_t size);
+/* A packed form has its length before it. */
+static inline void text_head(char *to, size_t size)
+{
+	uint32_t length = (uint32_t)size;
+
+	memcpy(to, &length, TEXT_HEAD);
+}
+
+static inline const char *text_open(const char *from, size_t *size)
+{
+	uint32_t length;
+
+	memcpy(&length, from, TEXT_HEAD);
+	*size = length;
+	return from + TEXT_HEAD;
+}
+
 /* The packed form of a state, where forms are kept. */
 const char *states_text(const struct states *states, uint32_t number, size_t *size);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * A world: a machine, its audit and what the names of a sequence stand for, in one arena, so that to
- * keep a state and to come back to it are a few copies of memory.  Owns the arena.  Events are done
- * by the engine, so that what a world does a scenario does.  Never decides what is tried; read
- * moves.h for that, and form.h for what two worlds have in common.
+ * A world: a machine, its audit and what the names of a sequence stand for, in one arena, so that
+ * to keep a state and to come back to it are a few copies of memory.  Owns the arena.  Events are
+ * done by the engine, so that what a world does a scenario does.  Never decides what is tried;
+ * read moves.h for that, and form.h for what two worlds have in common.
  */
 #ifndef COWLAB_EXPLORE_WORLD_H
 #define COWLAB_EXPLORE_WORLD_H
 
-#include "audit/truth.h"
+#include "explore/watch.h"
 
 struct engine;
 struct engine_needs;
@@ -21,6 +21,7 @@ enum {
 	MOST_PLACES = 1 + 2 * MOST_PAGES,
 	MOST_SIDES = 2,  /* machines in lock-step */
 	HUGE_PAGES = 4,  /* base pages of a huge page here */
+	FRESH_VALUE = 0x10, /* the first of the values that are written once; kinds name lower ones */
 };
 
 /* What is the same for all states of a search. */
@@ -42,19 +43,10 @@ struct rules {
 	bool plain;          /* nothing tells the zero page from no page but an outcome */
 	bool pairs;          /* of stamps it matters only who can see which */
 	unsigned blind;      /* enum blind: what the policy has been seen to ignore so far */
-	unsigned done;       /* verdict words whose shortest sequence is known: nobody asks for them any more */
+	unsigned done;       /* verdict words whose shortest sequence is known */
 	uint32_t unit;       /* base pages of one page of the region: 1 or HUGE_PAGES */
 	uint32_t home;       /* base pages from one home of a region to the other */
 	struct cow_geometry geometry;
-};
-
-/* Bits of a view that the kernel part does nothing with but to show them to the policy.  As long as no
- * answer depends on one, states that differ in it alone are equal. */
-enum blind {
-	BLIND_PINNED = 1,    /* mm_has_pinned */
-	BLIND_WRITE_REF = 2, /* vma_had_write_ref */
-	BLIND_DIRTY = 4,     /* pte_dirty */
-	BLIND_ALL = 7,
 };
 
 /* A part of the region, in base pages. */
@@ -85,8 +77,7 @@ struct side {
 	cow_mm *processes;     /* the engine's, by name */
 	cow_ref *refs;
 	struct bound *bound;
-	struct { size_t first, end; } spans[4]; /* of the arena, that hold the state; the last one ends at its
-	                                           top */
+	struct { size_t first, end; } spans[4]; /* of the arena: the state; the last ends at its top */
 };
 
 struct world {
@@ -125,14 +116,16 @@ struct outcome {
 	bool same;       /* nothing has changed that could ever be noticed */
 };
 
-/* Places by operand: 0 the whole region, then its pages, then the first base page of each huge page. */
+/* Places by operand: 0 the whole region, then its pages, then the first base page of each huge
+ * page. */
 struct place place_of(const struct rules *rules, uint32_t operand);
 /* How many there are. */
 uint32_t place_count(const struct rules *rules);
 
-/* Makes a world at the beginning: one process, with nothing mapped.  Returns 0, -ENOMEM or -EINVAL; what
- * was made must be freed all the same. */
-int world_open(struct world *world, const struct rules *rules, const struct cow_allocator *allocator);
+/* Makes a world at the beginning: one process, with nothing mapped.  Returns 0, -ENOMEM or
+ * -EINVAL; what was made must be freed all the same. */
+int world_open(struct world *world, const struct rules *rules,
+	       const struct cow_allocator *allocator);
 void world_close(struct world *world);
 
 int image_save(const struct world *world, struct image *image);
@@ -143,7 +136,8 @@ unsigned world_exposed(const struct world *world);
 /* Bytes of a state as it is. */
 size_t world_bytes(const struct world *world);
 
-/* The event that a move stands for now.  Names are those of the bindings, regions those of homes. */
+/* The event that a move stands for now.  Names are those of the bindings, regions those of
+ * homes. */
 struct cow_event move_event(const struct world *world, struct move move);
 /* Does it.  Returns 0 or -ENOMEM (of the host). */
 int world_do(struct world *world, struct move move, struct outcome *out);

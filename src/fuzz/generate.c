@@ -93,12 +93,26 @@ static bool room_for_region(const struct maker *maker)
 	return maker->scenario.region_count < MAKER_REGIONS;
 }
 
+/* What a kernel may not have. */
+static const unsigned lacking[COW_VERB_COUNT] = {
+	[COW_EV_CLEAR_REFS] = COW_GENERATE_NO_SOFT_DIRTY,
+	[COW_EV_UFFD_WP] = COW_GENERATE_NO_UFFD_WP,
+	[COW_EV_UFFD_MOVE] = COW_GENERATE_NO_UFFD_MOVE,
+	[COW_EV_KSM] = COW_GENERATE_NO_KSM,
+	[COW_EV_SWAP_OUT] = COW_GENERATE_NO_SWAP,
+	[COW_EV_DROP] = COW_GENERATE_NO_SWAP,
+	[COW_EV_SWAP_IN] = COW_GENERATE_NO_SWAP,
+	[COW_EV_SWAPOFF] = COW_GENERATE_NO_SWAP,
+};
+
 /* Whether a verb can be done, or makes sense, now. */
 static bool possible(const struct maker *maker, enum cow_verb verb)
 {
 	const struct cow_scenario *scenario = &maker->scenario;
 	bool real = maker->flags & COW_GENERATE_REAL;
 
+	if (maker->flags & lacking[verb])
+		return false;
 	switch (verb) {
 	case COW_EV_MMAP:
 		return room_for_region(maker) && maker->mmaps < MAKER_MMAPS && !maker->in_repeat;
@@ -234,7 +248,8 @@ static void make_events(struct maker *maker)
 
 	while (regions--) {
 		emit(maker, COW_EV_MMAP);
-		if (maker->profile == COW_PROFILE_KSM && chance(maker, 85)) {
+		if (maker->profile == COW_PROFILE_KSM && chance(maker, 85) &&
+		    !(maker->flags & COW_GENERATE_NO_KSM)) {
 			maker->advice = COW_ADV_MERGEABLE;
 			emit(maker, COW_EV_MADVISE);
 			maker->advice = -1;
@@ -340,7 +355,7 @@ int cow_generate(enum cow_profile profile, uint64_t seed, unsigned flags,
 	if (!out)
 		return -EINVAL;
 	*out = NULL;
-	if ((unsigned)profile >= COW_PROFILE_COUNT || flags & ~(unsigned)COW_GENERATE_REAL)
+	if ((unsigned)profile >= COW_PROFILE_COUNT || flags >= 2 * COW_GENERATE_NO_SWAP)
 		return -EINVAL;
 	maker = cow_zalloc_(allocator, sizeof(*maker));
 	if (!maker)

@@ -260,6 +260,8 @@ static void fill_reference(struct maker *maker, struct cow_event *event)
 	if (maker->flags & COW_GENERATE_REAL) { /* vmsplice, fixed buffers, process_vm_readv */
 		if (!pin)
 			event->flags &= ~(unsigned)COW_GUP_WRITE;
+		else if (maker->flags & COW_GENERATE_NO_IO_URING)
+			event->flags &= ~(unsigned)(COW_GUP_WRITE | COW_GUP_LONGTERM);
 		else if (event->flags & COW_GUP_WRITE)
 			event->flags |= COW_GUP_LONGTERM;
 		else
@@ -271,6 +273,16 @@ static void fill_reference(struct maker *maker, struct cow_event *event)
 	}
 }
 
+/* What a kernel may not have. */
+static const unsigned lacking[COW_ADVICE_COUNT] = {
+	[COW_ADV_MERGEABLE] = COW_GENERATE_NO_KSM,
+	[COW_ADV_UNMERGEABLE] = COW_GENERATE_NO_KSM,
+	[COW_ADV_COLLAPSE] = COW_GENERATE_NO_COLLAPSE,
+	[COW_ADV_POPULATE_READ] = COW_GENERATE_NO_POPULATE,
+	[COW_ADV_POPULATE_WRITE] = COW_GENERATE_NO_POPULATE,
+	[COW_ADV_PAGEOUT] = COW_GENERATE_NO_SWAP,
+};
+
 static bool fill_advice(struct maker *maker, struct cow_event *event)
 {
 	unsigned weights[COW_ADVICE_COUNT];
@@ -280,7 +292,7 @@ static bool fill_advice(struct maker *maker, struct cow_event *event)
 		return true;
 	}
 	for (uint32_t i = 0; i < COW_ADVICE_COUNT; i++)
-		weights[i] = advice_weights[i][maker->profile];
+		weights[i] = maker->flags & lacking[i] ? 0 : advice_weights[i][maker->profile];
 	event->flags = draw(maker, weights, COW_ADVICE_COUNT);
 	return event->flags < COW_ADVICE_COUNT;
 }

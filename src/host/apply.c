@@ -63,6 +63,7 @@ static void order_mmap(struct host_run *run, const struct cow_event *event,
 	region->file = file ? event->file : COW_NONE;
 	region->offset = event->first;
 	region->hugetlb = event->flags & COW_EVENT_HUGETLB;
+	region->shared = shared;
 	region->made = true;
 	if (file) {
 		order->fd = run->file[event->file];
@@ -110,6 +111,7 @@ static void order_fill(struct host_run *run, uint32_t statement, struct host_ord
 			order->apart = APART_NOT;
 		run->region[event->other].file = run->region[event->region].file;
 		run->region[event->other].hugetlb = run->region[event->region].hugetlb;
+		run->region[event->other].shared = run->region[event->region].shared;
 		run->region[event->other].offset = run->region[event->region].offset + event->first;
 		break;
 	case COW_EV_UFFD_WP:
@@ -263,6 +265,8 @@ static int apply_behind(struct host_run *run, const struct cow_event *event, str
 		else
 			error = 0;
 	}
+	if (error == -ENOMEM)
+		return error;
 	if (event->verb == COW_EV_RELEASE && !error)
 		reference_release(run, event->ref);
 	if (error) {

@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 
 #include "host/facts.h"
-#include "host/simulate.h"
+#include "host/known.h"
 #include "event/words.h"
 
 #include <stdio.h>
@@ -20,7 +20,8 @@ struct comparison {
 	struct pair *pairs;
 	size_t pair_count, pair_room;
 	uint32_t done;    /* the statement that was done last */
-	bool differs;
+	struct known_past past;
+	bool differs, known;
 };
 
 static size_t add_word(char *text, size_t size, size_t at, const char *word, uint64_t count)
@@ -72,10 +73,21 @@ static void name_of(const struct scenario_statement *at, char *text, size_t size
 		 advice ? " " : "", advice ? advice_words[at->event.flags].text : "");
 }
 
+/* Where a difference is, as far as all differences have it in common. */
+static struct known_at here(struct comparison *comparison, struct host_run *run)
+{
+	const struct scenario_statement *at = &run->scenario->statements[comparison->done];
+
+	return (struct known_at){ .run = run, .simulation = &comparison->simulation,
+				  .past = &comparison->past, .region = COW_NONE,
+				  .event = at->kind == STATEMENT_EVENT ? &at->event : NULL };
+}
+
 /* `kind`: what differs, without names and numbers. */
-static int differ(struct comparison *comparison, struct host_run *run, const char *kind,
+static int differ(struct comparison *comparison, const struct known_at *at, const char *kind,
 		  const char *kernel, const char *simulator)
 {
+	struct host_run *run = at->run;
 	struct cow_difference *difference = &run->host->difference;
 	const cow_scenario *scenario = run->scenario;
 	const char *line = scenario->text + scenario->statements[comparison->done].text;
@@ -87,7 +99,12 @@ static int differ(struct comparison *comparison, struct host_run *run, const cha
 	host_say(run->host, "%.100s:%u: %.160s\n    kernel    %.200s\n    simulator %.200s",
 		 cow_scenario_name(scenario), run->line, line, kernel, simulator);
 	difference->line = run->line;
-	snprintf(difference->kind, sizeof(difference->kind), "%.36s: %.85s", name, kind);
+	if (known_name(at)) {
+		comparison->known = true;
+		snprintf(difference->kind, sizeof(difference->kind), "%s", known_name(at));
+	} else {
+		snprintf(difference->kind, sizeof(difference->kind), "%.36s: %.85s", name, kind);
+	}
 	snprintf(difference->sentence, sizeof(difference->sentence),
 		 "%.96s: kernel %.96s, simulator %.96s", line, kernel, simulator);
 	return 1;
@@ -138,11 +155,14 @@ static void kind_of(const struct host_seen *seen, const struct came_to *came_to,
 static int compare_event(struct comparison *comparison, struct host_run *run,
 			 const struct cow_event *event, const struct host_seen *seen)
 {
+	struct known_at at = here(comparison, run);
 	struct came_to came_to;
 	char kernel[200], simulator[200], kind[96];
-	int error = event_apply(&comparison->simulation.engine, event, NULL, &came_to);
+	int error;
 	bool value;
 
+	known_note(&comparison->past, run, &comparison->simulation, event);
+	error = event_apply(&comparison->simulation.engine, event, NULL, &came_to);
 	if (error)
 		return error;
 	value = seen->has_value && came_to.has_value;
@@ -155,7 +175,9 @@ static int compare_event(struct comparison *comparison, struct host_run *run,
 		  came_to.result.counts, value ? &came_to.result.value : NULL, simulator,
 		  sizeof(simulator));
 	kind_of(seen, &came_to, kind, sizeof(kind));
-	return differ(comparison, run, kind, kernel, simulator);
+	at.seen = seen;
+	at.came_to = &came_to;
+	return differ(comparison, &at, kind, kernel, simulator);
 }
 
 static uint64_t fact_of(const struct cow_page *page, enum scenario_fact_kind kind)
@@ -195,6 +217,7 @@ static int compare_page(struct comparison *comparison, struct host_run *run, uin
 		{ FACT_UFFD_WP, "uffd-wp" }, { FACT_KSM, "ksm" }, { FACT_HUGE, "huge" },
 		{ FACT_MAPCOUNT, "mapcount" }, { FACT_EXCLUSIVE, "exclusive" },
 	};
+	struct known_at at = here(comparison, run);
 	char kernel[120], simulator[120], kind[96];
 
 	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
@@ -209,7 +232,10 @@ static int compare_page(struct comparison *comparison, struct host_run *run, uin
 			 (unsigned long long)should);
 		snprintf(kind, sizeof(kind), facts[i].kind == FACT_MAPCOUNT ? "%s" : "%s %llu",
 			 facts[i].word, (unsigned long long)is);
-		return differ(comparison, run, kind, kernel, simulator);
+		at.kernel = seen;
+		at.simulated = simulated;
+		at.region = region;
+		return differ(comparison, &at, kind, kernel, simulator);
 	}
 	return 0;
 }
@@ -244,6 +270,7 @@ static int by_simulator(const void *a, const void *b)
 /* Two places share a frame on the kernel if and only if they do in the simulator. */
 static int compare_frames(struct comparison *comparison, struct host_run *run)
 {
+	struct known_at at = here(comparison, run);
 	struct pair *pairs = comparison->pairs;
 	size_t count = comparison->pair_count;
 
@@ -253,13 +280,13 @@ static int compare_frames(struct comparison *comparison, struct host_run *run)
 	for (size_t i = 1; i < count; i++)
 		if (pairs[i].kernel == pairs[i - 1].kernel &&
 		    pairs[i].simulator != pairs[i - 1].simulator)
-			return differ(comparison, run, "one frame", "two places have one frame",
+			return differ(comparison, &at, "one frame", "two places have one frame",
 				      "two frames");
 	qsort(pairs, count, sizeof(*pairs), by_simulator);
 	for (size_t i = 1; i < count; i++)
 		if (pairs[i].simulator == pairs[i - 1].simulator &&
 		    pairs[i].kernel != pairs[i - 1].kernel)
-			return differ(comparison, run, "two frames", "two places have two frames",
+			return differ(comparison, &at, "two frames", "two places have two frames",
 				      "one frame");
 	return 0;
 }
@@ -386,7 +413,7 @@ int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 		result = host_run(host, scenario, &watcher, status);
 	}
 	if (!result && comparison.differs && *status == COW_HOST_DONE)
-		*status = COW_HOST_DIFFERS;
+		*status = comparison.known ? COW_HOST_KNOWN : COW_HOST_DIFFERS;
 	if (!result)
 		conclude(host, *status);
 	simulation_end(&comparison.simulation);

@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LOCK_TRIES = 500, LOCK_STEP_MS = 20 };
+
 static void nap(long milliseconds)
 {
 	struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
@@ -160,13 +162,13 @@ static int take_lock(void)
 	if (fd < 0)
 		return -errno;
 	for (int i = 0; bind(fd, (struct sockaddr *)&name, sizeof(name.sun_family) + 12); i++) {
-		if (errno != EADDRINUSE || i == 100) {
+		if (errno != EADDRINUSE || i == LOCK_TRIES) {
 			int error = errno == EADDRINUSE ? -EBUSY : -errno;
 
 			close(fd);
 			return error;
 		}
-		nap(100);
+		nap(LOCK_STEP_MS);
 	}
 	return fd;
 }

@@ -26,6 +26,7 @@ enum {
 	HOST_PROCESSES = 128, /* living and dead, of one scenario */
 	HOST_NURSERY = HOST_PROCESSES, /* the slot of the process that workers are forked from */
 	HOST_REFS = 64,       /* references of one scenario */
+	HOST_REGIONS = 256,   /* that are known to differ: known.h */
 	HOST_FILES = 16,
 	HOST_PAGES = 1 << 16, /* pages of one place */
 	HOST_SETTINGS = 24,
@@ -61,7 +62,7 @@ struct host_order {
 	int fd;                  /* file, pipe, ring */
 	uint32_t times;          /* references a page */
 	uint32_t slot;           /* of the child */
-	pid_t pid;               /* of the target of force-write */
+	pid_t pid;               /* of the target of force-write; of a child, its own */
 	enum host_apart apart;   /* of mmap, mremap */
 	bool drain;              /* the LRU batch, when it is done */
 	long result;             /* 0, a pid, or a negative errno */
@@ -151,6 +152,7 @@ struct host_kernel {
 	bool hugetlb_moves;     /* mremap moves hugetlb mappings, as since 5.16 */
 	bool hugetlb_empties;   /* MADV_DONTNEED empties them, as since 5.18 */
 	unsigned lru_batch;     /* pages that it holds; with one more it drains */
+	bool hugetlb_unforced;  /* no FOLL_FORCE write to hugetlb memory: 6.1 to 6.13 */
 	bool gup_counts;        /* faults of hugetlb pages in get_user_pages are counted: 6.6 */
 	bool scan;              /* PAGEMAP_SCAN tells PMD mappings */
 	bool around;            /* faults can be kept from mapping what lies around */
@@ -172,6 +174,7 @@ struct host_page {
 	uint64_t entry;    /* frame, or swap type and offset */
 	/* of kpageflags and kpagecount, by look_deeply */
 	bool zero, anon, exclusive, ksm, large, swapcache, writeback, huge;
+	bool lost;         /* it left the swap cache: see reclaim.c */
 	uint64_t mapcount;
 };
 
@@ -256,6 +259,7 @@ struct host_region {
 	uint32_t file; /* that it maps; COW_NONE: none */
 	uint64_t offset; /* its first page in the file */
 	bool hugetlb;
+	bool shared;
 	bool made; /* somebody mapped it, or tried to */
 	bool guarded; /* userfaultfd was asked to protect it */
 };

@@ -125,16 +125,25 @@ static uint64_t *keep_awake(void)
 	return page;
 }
 
+/* Where ksmd had been told to unmerge all (run is 2), to put that back at once would undo the event: it
+ * is stopped instead, and that is put back when the scenario is over. */
+static int stop_unmerging(struct host_run *run)
+{
+	return file_number(KSM "run", 0) == 2 ?
+		setting_change(run->host->guard.journal, KSM "run", "0") : 0;
+}
+
 int ksm_apply(struct host_run *run, struct host_seen *seen)
 {
 	enum { ROOM = HOST_PAGES };
 	const size_t size = 3 * ROOM * sizeof(uint64_t);
 	uint64_t *before = cow_zalloc_(&run->host->allocator, size);
 	uint64_t *last = before ? before + ROOM : NULL, *now = before ? last + ROOM : NULL;
+	int stopped = stop_unmerging(run);
 	uint32_t mark = run->host->guard.journal->setting_count;
 	uint64_t count = before ? all_frames(run, before, ROOM) : 0, merged = 0;
 	uint64_t *awake = keep_awake();
-	int error = before ? start(run) : -ENOMEM;
+	int error = !before ? -ENOMEM : stopped ? stopped : start(run);
 	bool scanned = !error && scan_until_quiet(run, last, now, ROOM);
 
 	if (awake)

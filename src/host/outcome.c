@@ -172,6 +172,10 @@ static bool may_fault(const struct host_run *run, const struct cow_event *event,
 {
 	unsigned leave = leave_of(run, slot, host_addr(run, event->region, event->first + page));
 
+	/* check_vma_flags of those versions says EFAULT before any fault */
+	if (event->verb == COW_EV_FORCE_WRITE && run->region[event->region].hugetlb &&
+	    run->host->kernel.hugetlb_unforced)
+		leave &= leave & LEAVE_WRITE ? ~0u : ~(unsigned)LEAVE_FORCE;
 	return leave & (event->verb == COW_EV_FORCE_WRITE ? LEAVE_FORCE :
 			write			       ? LEAVE_WRITE : LEAVE_READ);
 }
@@ -225,6 +229,11 @@ static void of_the_whole(struct host_run *run, const struct cow_event *event, ui
 
 		if (same)
 			continue;
+		if (i && run->after[i].large && run->after[i].entry == run->after[i - 1].entry + 1 &&
+		    run->before[i - 1].entry != run->after[i - 1].entry) {
+			add(seen, COW_OUT_HIT); /* its neighbour's fault brought the folio */
+			continue;
+		}
 		add(seen, left ? came_to(run, i, ACCESS_WRITE, 1) : COW_OUT_HIT);
 		left -= left > 0;
 	}
@@ -241,11 +250,11 @@ void outcome_of_reference(struct host_run *run, const struct cow_event *event, u
 		     (answer->kind == ORDER_POPULATE && event->flags == COW_ADV_POPULATE_WRITE);
 
 	look_after(run, event, slot);
-	seen->vague = run->region[event->region].hugetlb && !run->host->kernel.gup_counts;
 	if (answer->result) {
 		fail_by_fault(run, event, slot, answer, write, seen);
 		return;
 	}
+	seen->vague = run->region[event->region].hugetlb && !run->host->kernel.gup_counts;
 	if (answer->kind == ORDER_PIN) {
 		of_the_whole(run, event, touch[0].faults, seen);
 		return;

@@ -37,13 +37,38 @@ static const char *mmap_refused(const struct host_run *run, const struct cow_eve
 	return event->flags & COW_EVENT_THP ? thp_refused(event) : NULL;
 }
 
+/* Otherwise nobody need look for PMDs. */
+static bool may_be_huge(const struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+
+	if (run->host->kernel.thp_always)
+		return true;
+	for (uint32_t i = 0; i < scenario->statement_count; i++) {
+		const struct cow_event *event = &scenario->statements[i].event;
+
+		if (scenario->statements[i].kind != STATEMENT_EVENT)
+			continue;
+		if (event->verb == COW_EV_MMAP && event->flags & (COW_EVENT_THP | COW_EVENT_HUGETLB))
+			return true;
+		if (event->verb == COW_EV_MADVISE && (event->flags == COW_ADV_HUGEPAGE ||
+						      event->flags == COW_ADV_COLLAPSE))
+			return true;
+	}
+	for (uint32_t i = 0; i < scenario->file_count; i++)
+		if (scenario->files[i].huge)
+			return true;
+	return false;
+}
+
 static const char *pin_refused(const struct host_run *run, const struct cow_event *event,
 			       uint32_t statement)
 {
 	if (event->flags & COW_GUP_WRITE)
 		return run->host->kernel.io_uring ? NULL : "io_uring is not to be had";
-	if (is_glance(run, statement))
-		return NULL;
+	if (is_glance(run, statement)) /* a call a page: not as one reference to a folio */
+		return event->pages > 1 && may_be_huge(run) ?
+			"a short pin of several pages of a huge page is a call a page" : NULL;
 	return "a read-only pin cannot be kept from userspace";
 }
 
@@ -267,30 +292,6 @@ static bool many_references(const struct host_run *run)
 static int set_pipe_size(struct host_run *run)
 {
 	return setting_change(run->host->guard.journal, "/proc/sys/fs/pipe-max-size", "67108864");
-}
-
-/* Otherwise nobody need look for PMDs. */
-static bool may_be_huge(const struct host_run *run)
-{
-	const cow_scenario *scenario = run->scenario;
-
-	if (run->host->kernel.thp_always)
-		return true;
-	for (uint32_t i = 0; i < scenario->statement_count; i++) {
-		const struct cow_event *event = &scenario->statements[i].event;
-
-		if (scenario->statements[i].kind != STATEMENT_EVENT)
-			continue;
-		if (event->verb == COW_EV_MMAP && event->flags & (COW_EVENT_THP | COW_EVENT_HUGETLB))
-			return true;
-		if (event->verb == COW_EV_MADVISE && (event->flags == COW_ADV_HUGEPAGE ||
-						      event->flags == COW_ADV_COLLAPSE))
-			return true;
-	}
-	for (uint32_t i = 0; i < scenario->file_count; i++)
-		if (scenario->files[i].huge)
-			return true;
-	return false;
 }
 
 bool plan_prepare(struct host_run *run)

@@ -153,6 +153,7 @@ int host_probe(struct cow_host *host)
 	kernel->hugetlb_moves = at_least(kernel, 5, 16);
 	kernel->hugetlb_empties = at_least(kernel, 5, 18);
 	kernel->lru_batch = at_least(kernel, 6, 10) ? 30 : 14; /* PAGEVEC_SIZE - 1 */
+	kernel->hugetlb_unforced = at_least(kernel, 6, 1) && !at_least(kernel, 6, 14);
 	kernel->gup_counts = at_least(kernel, 6, 6);
 	kernel->populate = at_least(kernel, 5, 14);
 	kernel->collapse = at_least(kernel, 6, 1);

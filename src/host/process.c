@@ -31,7 +31,7 @@ void host_end(int code)
 	_exit(code);
 }
 
-enum { WAIT_STEP_MS = 50 };
+enum { WAIT_STEP_MS = 50, STRAY_MS = 100 };
 
 void host_say(struct cow_host *host, const char *format, ...)
 {
@@ -202,6 +202,23 @@ static int wait_for(struct host_run *run, uint32_t slot)
 	}
 }
 
+/*
+ * Who was to fork is lost, and may have done so without a word.  The child is ours, says who it is,
+ * and knows nothing to do.
+ */
+static void end_stray(struct host_run *run, uint32_t slot)
+{
+	const struct host_order *at = &run->host->board->order[slot];
+	struct timespec step = { 0, 1000000 };
+
+	for (int i = 0; i < STRAY_MS && at->state != ORDER_DONE; i++)
+		nanosleep(&step, NULL);
+	if (at->state != ORDER_DONE)
+		return;
+	kill(at->pid, SIGKILL);
+	waitpid(at->pid, NULL, __WALL);
+}
+
 int process_order(struct host_run *run, uint32_t slot, const struct host_order *order)
 {
 	struct host_order *at = &run->host->board->order[slot];
@@ -225,8 +242,11 @@ int process_order(struct host_run *run, uint32_t slot, const struct host_order *
 		process_reap(run, slot);
 		return 0;
 	}
-	if (wait_for(run, slot))
+	if (wait_for(run, slot)) {
+		if (order->kind == ORDER_FORK)
+			end_stray(run, order->slot);
 		return -EIO;
+	}
 	if (order->kind == ORDER_FORK && at->result > 0) {
 		process_adopt(run, order->slot, (pid_t)at->result);
 		return wait_for(run, order->slot);
@@ -246,6 +266,8 @@ int process_start_first(struct host_run *run, uint32_t slot)
 
 	run->host->board->order[slot] = (struct host_order){ 0 };
 	pid = nursery_order(run->host, &order);
+	if (pid < 0 && run->host->nursery_lost)
+		end_stray(run, slot);
 	if (pid < 0)
 		return (int)pid;
 	process_adopt(run, slot, (pid_t)pid);

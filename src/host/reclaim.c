@@ -89,19 +89,18 @@ static int lock_pages(struct host_run *run, uint64_t targets, enum lock lock)
 
 	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
 		for (uint32_t i = 0; i < run->scenario->region_count && !error; i++)
-			if (run->process[slot].pid)
+			if (run->process[slot].pid && run->region[i].made)
 				error = lock_region(run, slot, i, targets, lock);
 	return error;
 }
 
-/* Twice: what is busy the first time, under other load, may be free the second. */
+/* Once, or a few times where that asks for an amount. */
 static void reclaim_group(const struct cow_host *host)
 {
 	char path[200];
 
 	snprintf(path, sizeof(path), "%s/memory.force_empty", host->guard.journal->cgroup);
 	if (!access(path, F_OK)) {
-		file_put(path, "0");
 		file_put(path, "0");
 		return;
 	}
@@ -123,17 +122,64 @@ static void forget_use(const struct host_run *run)
 	}
 }
 
-/* Reads that are under way come to an end. */
-int swap_bring_in(struct host_run *run, uint32_t slot, uint64_t addr)
+/* True if all of the pages are in core by what the board says. */
+static bool all_in_core(const struct host_run *run, uint64_t pages)
 {
-	struct timespec step = { 0, 500000 };
-	int error = swap_advise(run, slot, addr, 1, MADV_WILLNEED);
+	for (uint64_t i = 0; i < pages; i++)
+		if (!run->host->board->touch[i].value)
+			return false;
+	return true;
+}
 
-	for (int i = 0; i < 1000 && !error; i++) {
-		error = swap_in_core(run, slot, addr, 1);
-		if (error || run->host->board->touch[0].value)
+/* madvise_willneed of a mapping of a file reads the file's pages, and not the private copies. */
+static bool is_copy_of_file(const struct host_run *run, uint64_t addr)
+{
+	for (uint32_t i = 0; i < run->scenario->region_count; i++)
+		if (addr >= host_addr(run, i, 0) &&
+		    addr < host_addr(run, i, run->scenario->region_info[i].pages))
+			return run->region[i].file != COW_NONE && !run->region[i].shared;
+	return false;
+}
+
+/* Reads that are under way come to an end. */
+int swap_bring_in(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages)
+{
+	struct timespec step = { 0, 200000 };
+	int error;
+
+	if (is_copy_of_file(run, addr)) {
+		run->skipped = true;
+		host_say(run->host, "%.100s:%u: no way to read a private copy of a file's page ahead",
+			 cow_scenario_name(run->scenario), run->line);
+		return -EIO;
+	}
+	error = swap_advise(run, slot, addr, pages, MADV_WILLNEED);
+
+	for (int i = 0; i < 2500 && !error; i++) {
+		error = swap_in_core(run, slot, addr, pages);
+		if (error || all_in_core(run, pages))
 			break;
 		nanosleep(&step, NULL);
+	}
+	return error;
+}
+
+int swap_bring_back(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages,
+		    swap_wanted_fn *wanted, void *ctx)
+{
+	int error = swap_in_core(run, slot, addr, pages);
+	uint64_t first = 0, end = 0;
+
+	for (uint64_t i = 0; i < pages && !error; i++) { /* the board is used again: note first */
+		run->after[i].lost = !run->host->board->touch[i].value && wanted(ctx, i);
+		if (run->after[i].lost)
+			*cached_frame(run, run->after[i].entry) = 0;
+	}
+	for (; first < pages && !error; first = end + 1) {
+		for (end = first; end < pages && run->after[end].lost; end++)
+			;
+		if (end > first)
+			error = swap_bring_in(run, slot, addr + first * HOST_PAGE, end - first);
 	}
 	return error;
 }
@@ -146,20 +192,40 @@ static int note_slots(struct host_run *run, bool *cached)
 	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
 		for (uint32_t i = 0; i < run->scenario->region_count && !error; i++) {
 			uint64_t pages = run->scenario->region_info[i].pages;
+			uint64_t addr = host_addr(run, i, 0);
+			bool any = false;
 
-			if (!run->process[slot].pid)
-				break;
-			error = host_look(run->host, run->process[slot].pagemap, host_addr(run, i, 0),
-				     pages, run->after);
-			for (uint64_t j = 0; j < pages && !error; j++) {
-				if (!run->after[j].swapped)
-					continue;
-				error = swap_in_core(run, slot, host_addr(run, i, j), 1);
-				cached[swap_offset(run, run->after[j].entry)] =
-					run->host->board->touch[0].value;
-			}
+			if (!run->process[slot].pid || !run->region[i].made)
+				continue;
+			error = host_look(run->host, run->process[slot].pagemap, addr, pages,
+					  run->after);
+			for (uint64_t j = 0; j < pages && !error; j++)
+				any |= run->after[j].swapped;
+			if (any && !error)
+				error = swap_in_core(run, slot, addr, pages);
+			for (uint64_t j = 0; j < pages && any && !error; j++)
+				if (run->after[j].swapped)
+					cached[swap_offset(run, run->after[j].entry)] =
+						run->host->board->touch[j].value;
 		}
 	return error;
+}
+
+struct spared {
+	const struct host_run *run;
+	const struct cow_event *event;
+	const bool *cached; /* by slot */
+	bool target;        /* the region is the one whose pages were to go */
+};
+
+static bool was_spared(void *ctx, uint64_t page)
+{
+	const struct spared *spared = ctx;
+	const struct host_page *at = &spared->run->after[page];
+
+	return at->swapped && spared->cached[swap_offset(spared->run, at->entry)] &&
+	       !(spared->target && page >= spared->event->first &&
+		 page < spared->event->first + spared->event->pages);
 }
 
 /* Those that went although they were not meant are read again. */
@@ -171,23 +237,19 @@ static int bring_back(struct host_run *run, const bool *cached, const struct cow
 	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
 		for (uint32_t i = 0; i < run->scenario->region_count && !error; i++) {
 			uint64_t pages = run->scenario->region_info[i].pages;
+			struct spared spared = { run, event, cached,
+						 slot == target && i == event->region };
+			bool any = false;
 
-			if (!run->process[slot].pid)
-				break;
-			host_look(run->host, run->process[slot].pagemap, host_addr(run, i, 0), pages,
-			     run->after);
-			for (uint64_t j = 0; j < pages && !error; j++) {
-				if (!run->after[j].swapped ||
-				    !cached[swap_offset(run, run->after[j].entry)] ||
-				    (slot == target && i == event->region && j >= event->first &&
-				     j < event->first + event->pages))
-					continue;
-				error = swap_in_core(run, slot, host_addr(run, i, j), 1);
-				if (error || run->host->board->touch[0].value)
-					continue;
-				*cached_frame(run, run->after[j].entry) = 0;
-				error = swap_bring_in(run, slot, host_addr(run, i, j));
-			}
+			if (!run->process[slot].pid || !run->region[i].made)
+				continue;
+			error = host_look(run->host, run->process[slot].pagemap,
+					  host_addr(run, i, 0), pages, run->after);
+			for (uint64_t j = 0; j < pages && !error; j++)
+				any |= was_spared(&spared, j);
+			if (any && !error)
+				error = swap_bring_back(run, slot, host_addr(run, i, 0), pages,
+							was_spared, &spared);
 		}
 	return error;
 }
@@ -197,9 +259,17 @@ int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t s
 			   uint64_t targets)
 {
 	size_t slots = run->host->swap_pages + 2;
-	bool *cached = cow_zalloc_(&run->host->allocator, slots);
-	int error = cached ? note_slots(run, cached) : -ENOMEM;
+	bool *cached;
+	int error;
 
+	if (run->host->huge) { /* shrink_slab: deferred_split_scan */
+		run->skipped = true;
+		host_say(run->host, "%.100s:%u: reclaim of a control group splits huge pages too",
+			 cow_scenario_name(run->scenario), run->line);
+		return -EIO;
+	}
+	cached = cow_zalloc_(&run->host->allocator, slots);
+	error = cached ? note_slots(run, cached) : -ENOMEM;
 	if (!error)
 		error = lock_pages(run, targets, LOCK_ALL);
 

@@ -95,10 +95,13 @@ bool is_glance(const struct host_run *run, uint32_t statement)
 
 	if (pin->verb != COW_EV_PIN || (pin->flags & (COW_GUP_WRITE | COW_GUP_LONGTERM)))
 		return false;
-	if (statement + 1 >= scenario->statement_count ||
-	    scenario->statements[statement + 1].kind != STATEMENT_EVENT)
+	do /* what is only looked at between is no event */
+		statement++;
+	while (statement < scenario->statement_count &&
+	       scenario->statements[statement].kind != STATEMENT_EVENT);
+	if (statement >= scenario->statement_count)
 		return false;
-	next = &scenario->statements[statement + 1].event;
+	next = &scenario->statements[statement].event;
 	return next->verb == COW_EV_RELEASE && next->ref == pin->ref;
 }
 
@@ -164,11 +167,11 @@ static int peek_page(struct host_run *run, struct host_reference *reference, uin
 	return read(spare[0], value, sizeof(*value)) == (ssize_t)sizeof(*value) ? 0 : -EIO;
 }
 
-/* Copies of what lies in the pipe: the first round of its pages. */
+/* Copies of what lies in the pipe: each page `times` times, one after the other. */
 static int peek_pipe(struct host_run *run, struct host_reference *reference, uint64_t *values)
 {
 	int *copy = run->host->tee;
-	uint64_t left = reference->pages, at = 0;
+	uint64_t left = reference->pages * reference->times;
 
 	/* tee starts at the pipe's head each time, so that one call must do */
 	if (left * HOST_PAGE > (uint64_t)fcntl(copy[1], F_GETPIPE_SZ) &&
@@ -176,8 +179,8 @@ static int peek_pipe(struct host_run *run, struct host_reference *reference, uin
 		return -errno;
 	if (tee(reference->pipe[0], copy[1], left * 8, SPLICE_F_NONBLOCK) != (ssize_t)(left * 8))
 		return -EIO;
-	for (; at < left; at++)
-		if (read(copy[0], &values[at], 8) != 8)
+	for (uint64_t at = 0; at < left; at++)
+		if (read(copy[0], &values[at / reference->times], 8) != 8)
 			return -EIO;
 	return 0;
 }

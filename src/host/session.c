@@ -161,6 +161,20 @@ const char *cow_host_policy(const cow_host *host)
 	return host->kernel.policy;
 }
 
+unsigned cow_host_generates(const cow_host *host)
+{
+	const struct host_kernel *kernel = &host->kernel;
+
+	return COW_GENERATE_REAL | (kernel->soft_dirty ? 0 : COW_GENERATE_NO_SOFT_DIRTY) |
+	       (kernel->uffd_wp ? 0 : COW_GENERATE_NO_UFFD_WP) |
+	       (kernel->uffd_move ? 0 : COW_GENERATE_NO_UFFD_MOVE) |
+	       (kernel->ksm ? 0 : COW_GENERATE_NO_KSM) |
+	       (kernel->io_uring ? 0 : COW_GENERATE_NO_IO_URING) |
+	       (kernel->collapse ? 0 : COW_GENERATE_NO_COLLAPSE) |
+	       (kernel->populate ? 0 : COW_GENERATE_NO_POPULATE) |
+	       (kernel->frames ? 0 : COW_GENERATE_NO_SWAP);
+}
+
 const char *cow_host_reason(const cow_host *host)
 {
 	return host->reason;

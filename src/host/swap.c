@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DROP_TRIES = 4 };
+enum { DROP_TRIES = 4, OUT_TRIES = 4 };
 
 static void wait_for_writeback(const struct host_run *run, uint64_t pages)
 {
@@ -39,30 +39,53 @@ static void note_cached(struct host_run *run, uint64_t pages)
 			*cached_frame(run, run->after[i].entry) = run->before[i].entry;
 }
 
+static bool went_out(void *ctx, uint64_t page)
+{
+	const struct host_run *run = ctx;
+
+	return run->before[page].present && run->after[page].swapped;
+}
+
 /* What went out for good comes back to the swap cache, where asynchronous reclaim leaves it. */
 static int cache_again(struct host_run *run, const struct cow_event *event, uint32_t slot)
 {
 	uint64_t addr = host_addr(run, event->region, event->first);
-	int error = 0;
+	bool any = false;
+	int error;
 
-	for (uint64_t i = 0; i < event->pages && !error; i++) {
-		uint64_t at = addr + i * HOST_PAGE;
-
-		if (!run->before[i].present || !run->after[i].swapped)
-			continue;
-		error = swap_in_core(run, slot, at, 1);
-		if (error || run->host->board->touch[0].value)
-			continue;
-		*cached_frame(run, run->after[i].entry) = 0;
-		error = swap_bring_in(run, slot, at);
-	}
+	for (uint64_t i = 0; i < event->pages; i++)
+		any |= went_out(run, i);
+	error = any ? swap_bring_back(run, slot, addr, event->pages, went_out, run) : 0;
 	return error ? error : swap_drain(run, slot);
 }
 
-/* MADV_PAGEOUT leaves alone what others map too. */
-static bool needs_group(const struct host_run *run, uint64_t pages, bool *large)
+/* True if somebody else maps a page of a large folio that the region has. */
+static bool shares_large(struct host_run *run, uint32_t slot, uint32_t region)
 {
-	bool needs = false;
+	uint64_t pages = run->scenario->region_info[region].pages, addr = host_addr(run, region, 0);
+	struct host_page *page = cow_zalloc_(&run->host->allocator, pages * sizeof(*page));
+	bool shares = !page || host_look(run->host, run->process[slot].pagemap, addr, pages, page);
+
+	if (!shares)
+		look_deeply(run->host, run->process[slot].pagemap, addr, pages, page);
+	for (uint64_t i = 0; i < pages && !shares; i++)
+		shares = page[i].present && page[i].large && page[i].mapcount > 1;
+	cow_release_(&run->host->allocator, page, pages * sizeof(*page));
+	return shares;
+}
+
+/* MADV_PAGEOUT leaves alone what others map too. */
+static bool needs_group(struct host_run *run, uint32_t slot, uint32_t region, uint64_t pages,
+			bool *large)
+{
+	bool needs = false, left = false;
+
+	for (uint64_t i = 0; i < pages; i++)
+		left |= run->before[i].present && run->before[i].large && run->after[i].present;
+	if (left && shares_large(run, slot, region)) {
+		*large = true;
+		return true;
+	}
 
 	for (uint64_t i = 0; i < pages; i++)
 		if (run->before[i].present && run->after[i].present && !run->before[i].zero &&
@@ -71,6 +94,15 @@ static bool needs_group(const struct host_run *run, uint64_t pages, bool *large)
 			*large |= run->before[i].large;
 		}
 	return needs;
+}
+
+/* True if a page that was to go is still there. */
+static bool any_left(const struct host_run *run, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		if (run->before[i].present && !run->before[i].zero && run->after[i].present)
+			return true;
+	return false;
 }
 
 static int swap_out(struct host_run *run, const struct cow_event *event, uint32_t slot, bool advice,
@@ -95,7 +127,7 @@ static int swap_out(struct host_run *run, const struct cow_event *event, uint32_
 		return error;
 	wait_for_writeback(run, event->pages);
 	error = host_look(run->host, pagemap, addr, event->pages, run->after);
-	if (!error && !advice && needs_group(run, event->pages, &large)) {
+	if (!error && !advice && needs_group(run, slot, event->region, event->pages, &large)) {
 		if (!run->host->guard.journal->cgroup[0] || large) {
 			run->skipped = true;
 			host_say(run->host, "%.100s:%u: no way to reclaim %s that is shared",
@@ -103,8 +135,11 @@ static int swap_out(struct host_run *run, const struct cow_event *event, uint32_
 				 large ? "one page of a huge one" : "a page");
 			return -EIO;
 		}
-		error = swap_reclaim(run, event, slot, event->pages);
-		host_look(run->host, pagemap, addr, event->pages, run->after);
+		/* Reclaim spares a page that was used, or that looks so, once or twice. */
+		for (int i = 0; i < OUT_TRIES && !error && any_left(run, event->pages); i++) {
+			error = swap_reclaim(run, event, slot, event->pages);
+			host_look(run->host, pagemap, addr, event->pages, run->after);
+		}
 	}
 	note_cached(run, event->pages);
 	return error ? error : cache_again(run, event, slot);
@@ -191,6 +226,22 @@ static int try_alone(struct host_run *run, uint32_t slot, uint64_t addr, const b
 	return error ? error : swap_in_core(run, slot, addr, pages);
 }
 
+/* Who was read in and not seen since may be mapped somewhere, and is not touched therefore; reclaim alone
+ * spares it for a while, so that nothing can be told. */
+static int spared(struct host_run *run, const bool *was, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++) {
+		if (!was[i] || !run->host->board->touch[i].value ||
+		    *cached_frame(run, run->before[i].entry))
+			continue;
+		run->skipped = true;
+		host_say(run->host, "%.100s:%u: reclaim spares a page that was read in just now",
+			 cow_scenario_name(run->scenario), run->line);
+		return -EIO;
+	}
+	return 0;
+}
+
 static int drop(struct host_run *run, const struct cow_event *event, uint32_t slot,
 		struct host_seen *seen)
 {
@@ -215,6 +266,8 @@ static int drop(struct host_run *run, const struct cow_event *event, uint32_t sl
 		if (!error)
 			error = swap_in_core(run, slot, addr, event->pages);
 	}
+	if (!error)
+		error = spared(run, was, event->pages);
 	for (uint64_t i = 0; i < event->pages && !error; i++) {
 		bool is = run->host->board->touch[i].value;
 
@@ -238,7 +291,7 @@ static int swap_in(struct host_run *run, const struct cow_event *event, uint32_t
 		error = swap_in_core(run, slot, addr + i * HOST_PAGE, 1);
 		if (error || !run->before[i].swapped || run->host->board->touch[0].value)
 			continue;
-		error = swap_bring_in(run, slot, addr + i * HOST_PAGE);
+		error = swap_bring_in(run, slot, addr + i * HOST_PAGE, 1);
 		add(seen, run->host->board->touch[0].value ? COW_OUT_MOVED : COW_OUT_REFUSED);
 	}
 	return error ? error : swap_drain(run, slot);

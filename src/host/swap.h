@@ -14,7 +14,14 @@ int swap_drain(struct host_run *run, uint32_t slot);
 /* Which pages are in memory or in the swap cache: into the board's touch[].value. */
 int swap_in_core(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages);
 /* Reads a page into the swap cache, and waits until it is there. */
-int swap_bring_in(struct host_run *run, uint32_t slot, uint64_t addr);
+int swap_bring_in(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages);
+/*
+ * Reads again those pages of a place that are wanted and not in core.  Their entries are in
+ * run->after; `wanted` is asked by index.
+ */
+typedef bool swap_wanted_fn(void *ctx, uint64_t page);
+int swap_bring_back(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages,
+		    swap_wanted_fn *wanted, void *ctx);
 /* Reclaims the first `targets` pages of run->before, and the event's place in the swap cache. */
 int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t slot,
 		 uint64_t targets);

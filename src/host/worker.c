@@ -277,15 +277,18 @@ static long fill_file(const struct host_order *order)
 	return 0;
 }
 
+/* Holes are passed over, and told at the end. */
 static long look_in_core(const struct host_order *order)
 {
 	unsigned char in;
 	long result = 0;
 
-	for (uint64_t i = 0; i < order->pages && !result; i++) {
+	for (uint64_t i = 0; i < order->pages; i++) {
 		void *page = (void *)(uintptr_t)(order->addr + i * HOST_PAGE);
 
-		result = mincore(page, HOST_PAGE, &in) ? -errno : 0;
+		in = 0;
+		if (mincore(page, HOST_PAGE, &in))
+			result = -errno;
 		self.board->touch[i] = (struct host_touch){ .value = in & 1 };
 	}
 	return result;
@@ -396,8 +399,10 @@ void worker_serve(struct host_board *board, pid_t coordinator, int guard)
 
 		wait_for_order(order);
 		result = obey(order, &child);
-		if (child)
+		if (child) {
 			order = &board->order[self.slot]; /* its first answer: it is there */
+			order->pid = getpid();
+		}
 		order->result = child ? 0 : result;
 		if (order->drain)
 			drain_batch(); /* the language has no batch unless it says so */

@@ -165,13 +165,14 @@ static void text_sums(struct out *out, const cow_referee *referee, bool list)
 		"; processes made %" PRIu64 ", threads made %" PRIu64 ", ended %" PRIu64 "\n",
 		totals->kernel_mode, totals->elsewhere, totals->forks, totals->clones,
 		totals->exits);
-	out_fmt(out, "lines %" PRIu64 ": events %" PRIu64 ", of no use %" PRIu64 ", damaged %" PRIu64
+	out_fmt(out,
+		"lines %" PRIu64 ": events %" PRIu64 ", of no use %" PRIu64 ", damaged %" PRIu64
 		"; lost events %" PRIu64 " (told %" PRIu64 " times), out of order %" PRIu64 "\n",
 		totals->lines, totals->events, totals->others, totals->damaged, totals->lost,
 		totals->losses, totals->disorder);
 	if (totals->faults && !totals->calls)
-		out_str(out, "system calls are not recorded: a page that one allocates may pass for "
-			     "a copy by the fault before it\n");
+		out_str(out, "system calls are not recorded: a page that one allocates may pass "
+			     "for a copy by the fault before it\n");
 	if (totals->faults && !totals->counters)
 		out_str(out, "kmem:rss_stat is not recorded: zero pages, files and swap are not "
 			     "told apart\n");
@@ -252,8 +253,8 @@ static void json_sums(struct json *json, const cow_referee *referee)
 static void begin(struct writer *writer, bool list)
 {
 	if (writer->format == COW_FORMAT_CSV) {
-		out_str(&writer->out, "line,time,process,thread,comm,address,access,mode,error_code,"
-				      "outcome,page,frame,order,freed,reason\n");
+		out_str(&writer->out, "line,time,process,thread,comm,address,access,mode,"
+				      "error_code,outcome,page,frame,order,freed,reason\n");
 	} else if (writer->format == COW_FORMAT_JSON) {
 		json_begin(&writer->json, &writer->out, "cowlab-referee-1");
 		if (list)

@@ -163,7 +163,8 @@ static enum trace_event find_event(const char *name, size_t length)
 	static const char call[] = "syscalls:sys_enter_", call_end[] = "syscalls:sys_exit_";
 
 	for (int i = 0; i < TRACE_OTHER; i++) {
-		if (length < events[i].length || memcmp(name, events[i].name, events[i].length) != 0)
+		if (length < events[i].length ||
+		    memcmp(name, events[i].name, events[i].length) != 0)
 			continue;
 		if (length == events[i].length || name[events[i].length] == ':' ||
 		    name[events[i].length] == '/')

@@ -100,7 +100,7 @@ static int page_allocated(struct cow_referee *referee, struct thread *thread,
 	return 0;
 }
 
-/* A page that is freed alone, not with others by an unmapping: mm_page_free_batched follows those. */
+/* A page that is freed alone.  mm_page_free_batched follows those that an unmapping frees. */
 static int page_freed(struct cow_referee *referee, struct thread *thread,
 		      const struct trace_line *line)
 {
@@ -147,18 +147,6 @@ static int counter_moved(struct cow_referee *referee, struct thread *thread,
 	return 0;
 }
 
-/* The child's events may come first, if it runs on another CPU. */
-static struct thread *child_of(struct cow_referee *referee, uint64_t number, uint32_t parent)
-{
-	struct thread *child = thread_find(referee, (uint32_t)number);
-
-	if (!child || child->ended || (child->told.parent && child->told.parent != parent))
-		child = thread_add(referee, (uint32_t)number);
-	if (child)
-		child->told.parent = parent;
-	return child;
-}
-
 static int thread_made(struct cow_referee *referee, const struct trace_line *line)
 {
 	enum { CLONE_THREAD = 0x10000 };
@@ -175,7 +163,7 @@ static int thread_made(struct cow_referee *referee, const struct trace_line *lin
 	if (number >= THREAD_MOST)
 		return damaged(referee, "the number of a process is out of range");
 	referee->totals.events++;
-	child = child_of(referee, number, parent);
+	child = thread_child(referee, (uint32_t)number, parent);
 	if (!child)
 		return -ENOMEM;
 	thread = thread_find(referee, parent);
@@ -238,7 +226,8 @@ static struct thread *thread_of(struct cow_referee *referee, const struct trace_
 		return NULL;
 	if (line->time < thread->time) {
 		if (!referee->totals.disorder++)
-			note(referee, "an event that is older than the one before it of its thread");
+			note(referee,
+			     "an event that is older than the one before it of its thread");
 	}
 	thread->time = line->time;
 	if (line->process != THREAD_NONE)
@@ -312,8 +301,8 @@ static int take_line(struct cow_referee *referee, const char *text, const char *
 		return 0;
 	default:
 		if (referee->totals.lines == 1 && end - text >= 8 && !memcmp(text, "PERFILE2", 8))
-			return damaged(referee, "this is perf.data: what `perf script` prints of it "
-						"is wanted");
+			return damaged(referee, "this is perf.data: what `perf script` prints of "
+						"it is wanted");
 		return damaged(referee, "not a line that `perf script` prints");
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The threads of a recording, in the order in which they appeared, and a hash from number to thread.
- * A number that is used again is another thread; what is kept of each does not grow.
+ * The threads of a recording, in the order in which they appeared, and a hash from number to
+ * thread.  A number that is used again is another thread; what is kept of each does not grow.
  */
 #include "trace/trace.h"
 
@@ -68,11 +68,16 @@ struct thread *thread_add(struct cow_referee *referee, uint32_t number)
 	return thread;
 }
 
-struct thread *thread_get(struct cow_referee *referee, uint32_t number)
+/* The child's events may come first, if it runs on another CPU. */
+struct thread *thread_child(struct cow_referee *referee, uint32_t number, uint32_t parent)
 {
-	struct thread *thread = thread_find(referee, number);
+	struct thread *child = thread_find(referee, number);
 
-	return thread ? thread : thread_add(referee, number);
+	if (!child || child->ended || (child->told.parent && child->told.parent != parent))
+		child = thread_add(referee, number);
+	if (child)
+		child->told.parent = parent;
+	return child;
 }
 
 void threads_free(struct cow_referee *referee)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of trace/ share: a line of `perf script`, a thread with the fault that it may be in,
- * and the referee, which holds all of it.  Never simulates anything, and knows no policy.
+ * What the files of trace/ share: a line of `perf script`, a thread with the fault that it may be
+ * in, and the referee, which holds all of it.  Never simulates anything, and knows no policy.
  * Read line.c (what a line says), thread.c (who says it), verdict.c (what a fault came to) and
  * referee.c (the pass over the text).
  */
@@ -116,12 +116,12 @@ struct thread_table {
 	size_t bucket_count;
 };
 
-/* The newest thread of a number, made if there is none; NULL: no memory. */
-struct thread *thread_get(struct cow_referee *referee, uint32_t number);
-/* A new one, whatever was before. */
+/* A new thread of a number, whatever was before; NULL: no memory. */
 struct thread *thread_add(struct cow_referee *referee, uint32_t number);
-/* NULL: there is none. */
+/* The newest of a number; NULL: there is none. */
 struct thread *thread_find(const struct cow_referee *referee, uint32_t number);
+/* One that a fork has made.  NULL: no memory. */
+struct thread *thread_child(struct cow_referee *referee, uint32_t number, uint32_t parent);
 void threads_free(struct cow_referee *referee);
 
 /* ------------------------------------------------------------------ verdict.c */
@@ -142,8 +142,8 @@ struct cow_referee {
 	size_t note_count;
 	struct cow_fault *faults; /* kept, if asked for */
 	size_t fault_count, fault_capacity;
-	/* Faults of which the counters of the mm told, and first touches of which they did not: since
-	 * 6.2 rss_stat tells of each change, before of one in 64. */
+	/* Faults of which the counters of the mm told, and first touches of which they did not:
+	 * since 6.2 rss_stat tells of each change, before of one in 64. */
 	uint64_t counted, uncounted;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a fault came to, from what its thread did before anything ended it: pages that were allocated,
- * counters of its address space that moved, a page that was freed, a signal.  What these do not tell
- * is unknown, with the reason.
+ * What a fault came to, from what its thread did before anything ended it: pages that were
+ * allocated, counters of its address space that moved, a page that was freed, a signal.  What these
+ * do not tell is unknown, with the reason.
  *
  * v6.18, the order of things that this relies on: wp_page_copy allocates, and moves counters only
  * where the old page was not anonymous; do_swap_page moves the swap counter before it calls
@@ -92,7 +92,8 @@ static struct verdict absent(const struct cow_referee *referee, const struct pen
 	return not_counted(referee, fault->error & WRITE);
 }
 
-static struct verdict judge(const struct cow_referee *referee, const struct pending *fault, bool cut)
+static struct verdict judge(const struct cow_referee *referee, const struct pending *fault,
+			    bool cut)
 {
 	bool allocated = fault->plain || fault->zeroed || fault->large;
 

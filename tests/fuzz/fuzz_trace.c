@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * libFuzzer target of the referee of recorded programs: any bytes may come in.  The sums must add up,
- * and be the same however the bytes are cut into pieces; what is written as CSV has a line a fault.
+ * libFuzzer target of the referee of recorded programs: any bytes may come in.  The sums must add
+ * up, and be the same however the bytes are cut into pieces; what is written as CSV has a line a
+ * fault.
  * The corpus is corpus/trace, the dictionary trace.dict.
  */
 #include <stdio.h>

@@ -20,7 +20,7 @@ expect() { # CODE TEXT ARGUMENT... <SCENARIO
 
 printf 'process P\nP: mmap a 1\nP: get r a write\n' | expect 3 '<stdin>:3: no system call' -
 printf 'frames 16\nprocess P\nP: mmap a 1\n' | expect 3 'cannot be made so small' -
-printf 'lru-batch 3\nprocess P\nP: mmap a 1\n' | expect 3 'LRU batch cannot be set' -
+printf 'lru-batch 3\nprocess P\nP: mmap a 1\n' | expect 3 'and cannot be set' -
 printf 'process P\nP: mmap a\n' | expect 2 'error' -
 expect 3 'no such file' ./none.cow
 printf 'process P\nP: mmap a 1\nP: read a\n' | expect 1 'one policy' --compare --policy all -

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # usage: compare.sh COWLAB
-# The running kernel against the simulator, over every example.  What differs by intent is in
-# known-differences, one file a line; a difference more, or one less, fails.
+# The running kernel against the simulator, over every example.  What differs as it is known to is in
+# known-differences, one file and the difference's name a line; a difference more, or one less, fails.
 set -eu
 cowlab=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,12 +19,14 @@ cd "$here/../../examples"
 code=0
 "$cowlab" host --compare --facts ./*.cow >"$scratch/out" || code=$?
 [ "$code" -eq 0 ] || [ "$code" -eq 10 ] || { cat "$scratch/out" && exit 1; }
-sed -n 's,^\./\(.*\)  DIFFERS$,\1,p' "$scratch/out" | sort >"$scratch/found"
-grep -v '^#' "$here/known-differences" | cut -d' ' -f1 | sort >"$scratch/known"
+sed -n -e 's,^\./\(.*\)  DIFFERS$,\1,p' -e 's,^\./\(.*\)  differs as known: ,\1 ,p' "$scratch/out" |
+	sort >"$scratch/found"
+grep -v '^#' "$here/known-differences" | sort >"$scratch/known"
+cut -d' ' -f1 "$scratch/known" >"$scratch/names"
 # What is skipped here, for want of swap or huge pages, says nothing.
 sed -n 's,^\./\(.*\)  agrees$,\1,p' "$scratch/out" | sort >"$scratch/agree"
 comm -13 "$scratch/known" "$scratch/found" >"$scratch/new"
-comm -12 "$scratch/known" "$scratch/agree" >"$scratch/gone"
+comm -12 "$scratch/names" "$scratch/agree" >"$scratch/gone"
 if [ -s "$scratch/new" ] || [ -s "$scratch/gone" ]; then
 	echo "differ, and are not known:" && cat "$scratch/new"
 	echo "known, and agree now:" && cat "$scratch/gone"

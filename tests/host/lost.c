@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SKIPPED = 77, PATIENCE_MS = 400, FIRST_MS = 60 };
+enum { SKIPPED = 77, PATIENCE_MS = 400, STRIKE_MS = 50 };
 
 static int failures;
 
@@ -64,36 +64,43 @@ static cow_host *open_session(const struct cow_allocator *allocator, int *error)
 	return host;
 }
 
-/* ---- who is a child of this process ---- */
+/* ---- who is a child of a process ---- */
 
-static bool is_worker(pid_t pid)
+/* When a worker of a process was born; 0: it is none.  A guardian is none. */
+static unsigned long long birth_of_worker(pid_t pid, pid_t of)
 {
 	char path[40], text[512] = "", name[32] = "";
+	unsigned long long birth = 0;
 	int parent = 0;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	file = fopen(path, "re");
 	if (!file)
-		return false;
+		return 0;
 	if (fgets(text, sizeof(text), file))
-		sscanf(text, "%*d (%31[^)]) %*c %d", name, &parent);
+		sscanf(text, "%*d (%31[^)]) %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u "
+			     "%*d %*d %*d %*d %*d %*d %llu", name, &parent, &birth);
 	fclose(file);
-	return parent == getpid() && strcmp(name, "cowlab-guard") != 0;
+	return parent == of && strcmp(name, "cowlab-guard") ? birth : 0;
 }
 
-/* The last of them that is no guardian: of the scenario's processes, the youngest. */
-static pid_t last_worker(pid_t except)
+/* The youngest, which is a process of the scenario: what they are forked from is older. */
+static pid_t last_worker(pid_t of, pid_t except)
 {
+	unsigned long long latest = 0;
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	pid_t last = 0;
 
 	while (proc && (entry = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
+		unsigned long long birth = pid && pid != except ? birth_of_worker(pid, of) : 0;
 
-		if (pid > last && pid != except && is_worker(pid))
+		if (birth && birth >= latest) { /* of the same tick, the higher number */
+			latest = birth;
 			last = pid;
+		}
 	}
 	if (proc)
 		closedir(proc);
@@ -107,31 +114,24 @@ static bool has_children(void)
 
 /* ---- a process that dies or hangs ---- */
 
-static struct {
-	int number;
-	pid_t pid;
-} strike;
-
-/* In the middle of the scenario, since orders are waited for with EINTR and all. */
-static void on_alarm(int number)
+/* A process that strikes the youngest worker of this one, until it is told to end; but not who the
+ * workers are forked from, the only one before a session's first scenario. */
+static pid_t strike_with(int number)
 {
-	(void)number;
-	strike.pid = last_worker(0);
-	if (strike.pid)
-		kill(strike.pid, strike.number);
-}
+	pid_t parent = getpid(), nursery = last_worker(parent, 0), pid = fork();
 
-static void strike_in(int number, long ms)
-{
-	struct sigaction action = { .sa_handler = on_alarm };
-	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM };
-	struct itimerspec when = { .it_value = { ms / 1000, ms % 1000 * 1000000 } };
-	timer_t timer;
+	while (!pid) {
+		struct timespec step = { 0, STRIKE_MS * 1000000 };
+		pid_t victim;
 
-	strike.number = number;
-	sigaction(SIGALRM, &action, NULL);
-	if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &when, NULL))
-		abort();
+		nanosleep(&step, NULL);
+		if (getppid() != parent)
+			_exit(0);
+		victim = last_worker(parent, getpid());
+		if (victim && victim != nursery)
+			kill(victim, number);
+	}
+	return pid;
 }
 
 static const char endless[] = "process P\n"
@@ -149,15 +149,17 @@ static void someone_is_lost(int number, const char *told)
 	cow_scenario *scenario = parse(endless), *short_one = parse("process P\nP: mmap a 1\n");
 	enum cow_host_status status = COW_HOST_DONE;
 	unsigned line = 0;
+	pid_t striker;
 	int error;
 	cow_host *host = open_session(NULL, &error);
 
 	CHECK(!error);
 	if (error)
 		return;
-	strike_in(number, FIRST_MS);
+	striker = strike_with(number);
 	CHECK(cow_host_compare(host, scenario, cow_policy_find("exclusive"), &status) == 0);
-	CHECK(strike.pid != 0);
+	kill(striker, SIGKILL);
+	waitpid(striker, NULL, 0);
 	CHECK(status == COW_HOST_LOST);
 	if (status != COW_HOST_LOST || !strstr(cow_host_reason(host), told)) {
 		printf("told: %s\n", cow_host_reason(host));
@@ -167,11 +169,37 @@ static void someone_is_lost(int number, const char *told)
 	CHECK(sscanf(cow_host_reason(host), "t:%u: ", &line) == 1 && line >= 5 && line <= 8);
 	/* the session goes on */
 	CHECK(cow_host_run(host, short_one, swallow, NULL, &status) == 0);
-	CHECK(status == COW_HOST_DONE);
+	if (status != COW_HOST_DONE) {
+		printf("the next: %s\n", cow_host_reason(host));
+		failures++;
+	}
 	cow_host_close(host);
 	CHECK(!has_children());
 	cow_scenario_free(scenario);
 	cow_scenario_free(short_one);
+}
+
+/* Who the workers are forked from is missed when the next is to be forked; then there is another. */
+static void the_nursery_is_lost(void)
+{
+	cow_scenario *scenario = parse("process P\nP: mmap a 1\nP: fork C\nC: write a 1\n");
+	enum cow_host_status status = COW_HOST_DONE;
+	int error;
+	cow_host *host = open_session(NULL, &error);
+	pid_t nursery = last_worker(getpid(), 0);
+
+	CHECK(!error && nursery);
+	if (error || !nursery)
+		return;
+	kill(nursery, SIGKILL);
+	CHECK(cow_host_compare(host, scenario, cow_policy_find("exclusive"), &status) == 0);
+	CHECK(status == COW_HOST_LOST);
+	CHECK(strstr(cow_host_reason(host), "t:1: the process that starts the others died"));
+	CHECK(cow_host_compare(host, scenario, cow_policy_find("exclusive"), &status) == 0);
+	CHECK(status == COW_HOST_DONE);
+	cow_host_close(host);
+	CHECK(!has_children());
+	cow_scenario_free(scenario);
 }
 
 /* ---- memory that ends ---- */
@@ -289,6 +317,7 @@ int main(void)
 	cow_host_close(host);
 	someone_is_lost(SIGKILL, "died: signal 9");
 	someone_is_lost(SIGSTOP, "did not come back within 400 ms");
+	the_nursery_is_lost();
 	memory_ends_anywhere();
 	nonsense_is_refused();
 	return failures != 0;

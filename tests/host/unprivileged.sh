@@ -46,8 +46,8 @@ grep -q 'DIFFERS' "$scratch/out" && fail "they differ"
 
 # A value that is wrong is found without any frame: mapcount lets the child see the secret.
 host 10 --compare --policy mapcount "$scratch/cve-2020-29374.cow"
-grep -q '^    kernel    no error == 0x1$' "$scratch/out" || fail "the value of the kernel"
-grep -q '^    simulator no error == 0xff$' "$scratch/out" || fail "the value of the simulator"
+grep -Eq '^    kernel    .*== 0x1$' "$scratch/out" || fail "the value of the kernel"
+grep -Eq '^    simulator .*== 0xff$' "$scratch/out" || fail "the value of the simulator"
 
 # What was observed says nothing of frames, holds in the simulator, and has the values.
 host 0 --facts "$scratch/cve-2020-29374.cow"

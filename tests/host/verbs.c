@@ -120,7 +120,7 @@ static const struct row rows[COW_VERB_COUNT][ROWS] = {
 /* Headers that the kernel cannot be given. */
 static const struct row headers[] = {
 	{ "frames 16\n" MAP, "memory of this machine cannot be made so small", NULL },
-	{ "lru-batch 3\n" MAP, "LRU batch cannot be set", NULL },
+	{ "lru-batch 3\n" MAP, "and cannot be set", NULL },
 	{ "option stable-writes\n" MAP, "does not want stable pages", NULL },
 };
 

@@ -2,8 +2,8 @@
  *
  * usage: known [swap]
  * A program whose page faults are known one by one, for the referee of recorded programs to find.
- * Each part has an address of its own, and is printed as `START PAGES ACCESS MODE OUTCOME PAGE` with
- * what the kernel must make of every page of it, in the order in which it happens.
+ * Each part has an address of its own, and is printed as `START PAGES ACCESS MODE OUTCOME PAGE`
+ * with what the kernel must make of every page of it, in the order in which it happens.
  * Exit 77: without swap there is no `swap` part.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * An allocator that fails once, at the n-th call, while it is armed, and knows how much it has given
- * and not got back.  Asserts nothing.  Used by kept.h and swaplab.h.
+ * An allocator that fails once, at the n-th call, while it is armed, and knows how much it has
+ * given and not got back.  Asserts nothing.  Used by kept.h and swaplab.h.
  */
 #ifndef COWLAB_TESTS_FAILING_H
 #define COWLAB_TESTS_FAILING_H

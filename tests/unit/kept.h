@@ -2,7 +2,7 @@
  *
  * What the tests of files and of hugetlb share: a machine of the tiny geometry, whose page is 4 KiB
  * and whose huge page is 8 of them, with an allocator that can fail, and a ledger of every change.
- * Each step is followed by the machine check, and by a comparison of the ledger with the page tables.
+ * Each step is followed by the machine check, and by a comparison of the ledger with page tables.
  */
 #ifndef COWLAB_TESTS_KEPT_H
 #define COWLAB_TESTS_KEPT_H

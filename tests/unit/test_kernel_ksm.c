@@ -222,7 +222,8 @@ static void test_zero_pages(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ERAS; i++) {
-		bool breaks = !strncmp(every_era[i], "exclusive", 9) && strcmp(every_era[i], "exclusive-5.19");
+		const char *era = every_era[i];
+		bool breaks = !strncmp(era, "exclusive", 9) && strcmp(era, "exclusive-5.19");
 		struct mocked t;
 
 		breaks |= !strcmp(every_era[i], "pte-exclusive");
@@ -277,11 +278,14 @@ static void test_unmerge(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < ERAS; i++) {
-		bool unshares = !strncmp(every_era[i], "exclusive", 9) && strcmp(every_era[i], "exclusive-5.19");
+		const char *era = every_era[i];
+		bool unshares = !strncmp(era, "exclusive", 9) && strcmp(era, "exclusive-5.19");
+		bool blind;
 		struct mocked t;
 
-		unshares |= !strcmp(every_era[i], "pte-exclusive");
-		start(&t, every_era[i]);
+		unshares |= !strcmp(era, "pte-exclusive");
+		start(&t, era);
+		blind = t.policy.flags & COW_POLICY_KSM_KEEPS_UNREADABLE;
 		map(&t, t.p, A, 5, 7);
 		map(&t, t.p, B, 1, 7);
 		assert_int_equal(scan(&t), 6);
@@ -291,15 +295,17 @@ static void test_unmerge(void **state)
 		assert_int_equal(cow_munmap(t.m, t.p, A + 4 * PAGE, 1), 0);
 		assert_int_equal(cow_madvise(t.m, t.p, A, 4, COW_ADV_UNMERGEABLE, NULL), 0);
 		mocked_check(&t);
-		for (unsigned n = 0; n < 3; n++)
+		for (unsigned n = 0; n < 2; n++)
 			assert_false(look(&t, t.p, A + n * PAGE).ksm);
+		/* v6.1 does not find what cannot be read */
+		assert_int_equal(look(&t, t.p, A + 2 * PAGE).ksm, blind);
 		assert_int_equal(look(&t, t.p, A).writable, !unshares);
 		assert_false(look(&t, t.p, A + PAGE).writable);
 		/* A23: the write fault finds userfaultfd in its way, and the page stays merged. */
 		assert_int_equal(look(&t, t.p, A + 3 * PAGE).ksm, !unshares);
 		assert_true(look(&t, t.p, A + 3 * PAGE).uffd_wp);
 		assert_true(look(&t, t.p, B).ksm);
-		assert_int_equal(look(&t, t.p, B).mapcount, unshares ? 1 : 2);
+		assert_int_equal(look(&t, t.p, B).mapcount, 1 + !unshares + blind);
 		assert_int_equal(scan(&t), 0);
 		mocked_end(&t);
 	}

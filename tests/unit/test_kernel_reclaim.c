@@ -467,6 +467,108 @@ static void an_answer_is_kept_and_counted(void **state)
 	mocked_end(&k);
 }
 
+/* ---- the hot ways ---- */
+
+static int looks_on(void *ctx, const struct cow_op *op)
+{
+	(void)ctx;
+	(void)op;
+	return 0;
+}
+
+/* Two machines that should be one: `watched` has an observer, so that no page of it goes a hot way. */
+struct twins {
+	struct lab lab;
+	cow_machine *watched;
+};
+
+static void twins_are_one(const struct twins *t)
+{
+	assert_true(cow_machine_equal(t->lab.m, t->watched));
+	for (unsigned id = 0; id < COW_COUNTER_COUNT; id++)
+		assert_int_equal(cow_machine_counter(t->lab.m, id),
+				 cow_machine_counter(t->watched, id));
+	checked(&t->lab);
+}
+
+/* Does it to both: 0 and 1 are a swap-out (and its writeback), 2 a drop, 3 a reclaim, 4 a read. */
+static void do_both(struct twins *t, unsigned what, unsigned page, unsigned pages)
+{
+	struct cow_result one[2], two[2];
+	uint64_t addr = at(&t->lab, page);
+	cow_machine *machines[2] = { t->lab.m, t->watched };
+
+	memset(two, 0, sizeof(two));
+	for (unsigned i = 0; i < 2; i++) {
+		cow_machine *m = machines[i];
+		int error;
+
+		if (what == 4)
+			error = cow_read_range(m, t->lab.p, addr, pages, NULL, &one[i]);
+		else if (what == 3)
+			error = cow_reclaim(m, t->lab.p, addr, pages, &one[i], &two[i]);
+		else if (what == 2)
+			error = cow_swap_drop(m, t->lab.p, addr, pages, &one[i]);
+		else
+			error = cow_swap_out(m, t->lab.p, addr, pages, what, &one[i]);
+		assert_int_equal(error, 0);
+	}
+	assert_int_equal(one[0].outcome, one[1].outcome);
+	assert_memory_equal(one[0].counts, one[1].counts, sizeof(one[0].counts));
+	assert_int_equal(one[0].done, one[1].done);
+	assert_int_equal(two[0].outcome, two[1].outcome);
+	assert_memory_equal(two[0].counts, two[1].counts, sizeof(two[0].counts));
+	twins_are_one(t);
+}
+
+/* Pages 0-7 own, 8-11 shared with a child, 12 pinned, 13 in the cache and clean, 14 in the cache and
+ * dirty, 15 shared with a child that has exited. */
+static void twins_begin(struct twins *t, const char *policy, uint64_t slots)
+{
+	struct cow_observer observer = { .size = sizeof(observer), .before = looks_on };
+	cow_mm child;
+
+	lab_init(&t->lab, policy);
+	t->lab.config.swap = slots;
+	lab_start(&t->lab);
+	map(&t->lab, 16, 7);
+	child = forked(&t->lab, t->lab.p);
+	assert_int_equal(cow_mm_exit(t->lab.m, child), 0);
+	for (unsigned page = 0; page < 15; page++)
+		writes(&t->lab, t->lab.p, page, 10 + page);
+	child = forked(&t->lab, t->lab.p);
+	assert_int_equal(cow_munmap(t->lab.m, child, at(&t->lab, 0), 8), 0);
+	assert_int_equal(cow_munmap(t->lab.m, child, at(&t->lab, 12), 4), 0);
+	for (unsigned page = 0; page < 8; page += 2)
+		writes(&t->lab, t->lab.p, page, 20 + page);
+	taken(&t->lab, t->lab.p, 12, COW_GUP_PIN);
+	out(&t->lab, t->lab.p, 13, 2);
+	reads(&t->lab, t->lab.p, 13, 23);
+	writes(&t->lab, t->lab.p, 14, 30);
+	assert_int_equal(cow_machine_clone(t->lab.m, &t->watched), 0);
+	assert_int_equal(cow_machine_observe(t->watched, &observer), 0);
+	twins_are_one(t);
+}
+
+static void the_hot_way_comes_to_the_same(void **state)
+{
+	static const uint64_t slots[] = { 64, 6 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * ERAS; i++)
+		for (unsigned single = 0; single < 2; single++) {
+			struct twins t;
+
+			twins_begin(&t, every_era[i / 2], slots[i % 2]);
+			for (unsigned round = 0; round < 3; round++)
+				for (unsigned what = 0; what <= 4; what++)
+					for (unsigned page = 0; page < 16; page += single ? 1 : 16)
+						do_both(&t, what, page, single ? 1 : 16);
+			cow_machine_destroy(t.watched);
+			lab_end(&t.lab);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +585,7 @@ int main(void)
 		cmocka_unit_test(pages_of_objects_are_unmapped),
 		cmocka_unit_test(huge_pages_are_split_first),
 		cmocka_unit_test(the_policy_is_shown_what_there_is),
+		cmocka_unit_test(the_hot_way_comes_to_the_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The referee of recorded programs: the forms of a line, what each pairing comes to, what is unknown
- * and why, and text of any other kind.
+ * The referee of recorded programs: the forms of a line, what each pairing comes to, what is
+ * unknown and why, and text of any other kind.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -54,7 +54,8 @@ static cow_referee *read_text(const char *bytes)
 
 /* Lines of one thread; T and N of them go before what is tested. */
 #define AT "prog  77 [001] 1.000001: "
-#define FAULT(code) AT "exceptions:page_fault_user: address=0x7000 ip=0x400000 error_code=" code "\n"
+#define FAULT(code) AT "exceptions:page_fault_user: address=0x7000 ip=0x400000 " \
+		       "error_code=" code "\n"
 #define PAGE AT "kmem:mm_page_alloc: page=0x1 pfn=0x10 order=0 migratetype=1 " \
 		"gfp_flags=GFP_HIGHUSER_MOVABLE|__GFP_COMP\n"
 #define ZEROED AT "kmem:mm_page_alloc: page=0x1 pfn=0x20 order=0 migratetype=1 " \
@@ -66,6 +67,7 @@ static cow_referee *read_text(const char *bytes)
 #define CACHE AT "kmem:mm_page_alloc: page=0x1 pfn=0x30 order=0 migratetype=1 " \
 		 "gfp_flags=GFP_HIGHUSER_MOVABLE|__GFP_NOWARN|__GFP_NORETRY|__GFP_COMP\n"
 #define RSS(type) AT "kmem:rss_stat: mm_id=5 curr=1 type=MM_" type " size=4096B\n"
+#define FOREIGN AT "kmem:rss_stat: mm_id=6 curr=0 type=MM_FILEPAGES size=4096B\n"
 #define FREED(pfn) AT "kmem:mm_page_free: page=0x1 pfn=" pfn " order=0\n"
 #define BATCHED(pfn) AT "kmem:mm_page_free_batched: page=0x1 pfn=" pfn " order=0\n"
 #define CALL AT "raw_syscalls:sys_enter: NR 0 (0, 0, 0, 0, 0, 0)\n"
@@ -84,6 +86,8 @@ static const struct pairing {
 	{ "copy by the kernel", FAULT("0x3") PAGE CALL, COW_OUT_COPY, COW_FAULT_ANON, false },
 	{ "with a page table first", FAULT("0x7") TABLE PAGE CALL, COW_OUT_COPY, COW_FAULT_ANON,
 	  false },
+	{ "while another mm counts", FAULT("0x7") PAGE FOREIGN CALL, COW_OUT_COPY, COW_FAULT_ANON,
+	  false },
 	{ "of the zero page", FAULT("0x7") ZEROED RSS("ANONPAGES") CALL, COW_OUT_COPY,
 	  COW_FAULT_ZERO, false },
 	{ "of the huge zero page", FAULT("0x7") LARGE RSS("ANONPAGES") CALL, COW_OUT_COPY,
@@ -101,7 +105,8 @@ static const struct pairing {
 	{ "reuse", FAULT("0x7") CALL, COW_OUT_REUSE, COW_FAULT_UNKNOWN, false },
 	{ "reuse, then a call that allocates", FAULT("0x7") CALL PAGE, COW_OUT_REUSE,
 	  COW_FAULT_UNKNOWN, false },
-	{ "reuse, and readahead", FAULT("0x7") CACHE CALL, COW_OUT_REUSE, COW_FAULT_UNKNOWN, false },
+	{ "reuse, and readahead", FAULT("0x7") CACHE CALL, COW_OUT_REUSE, COW_FAULT_UNKNOWN,
+	  false },
 	{ "first touch", FAULT("0x6") TABLE ZEROED RSS("ANONPAGES") CALL, COW_OUT_ALLOC,
 	  COW_FAULT_ANON, false },
 	{ "of a huge page", FAULT("0x6") LARGE RSS("ANONPAGES") CALL, COW_OUT_ALLOC, COW_FAULT_ANON,
@@ -336,6 +341,7 @@ static void test_processes(void **state)
 	/* the number again, and another process */
 	process = cow_referee_process(referee, 3);
 	assert_int_equal(process->thread, 81);
+	assert_int_equal(process->parent, 77);
 	assert_int_equal(process->faults, 2);
 	assert_null(cow_referee_process(referee, 4));
 	cow_referee_free(referee);

@@ -508,6 +508,11 @@ static const struct mistake mistakes[] = {
 	  "the reference is released in every round of the repeat of line 9" },
 	{ HEAD "P: fork C\xff\n", 4, 10, "the byte 0xff is not UTF-8" },
 	{ HEAD "P: fork C # \xed\xa0\x80\nC: exit", 4, 13, "the byte 0xed is not UTF-8" },
+	{ HEAD "P: fork C # \xe2\x82(", 4, 13, "the byte 0xe2 is not UTF-8" },
+	{ HEAD "P: fork C # \xe2\x82", 4, 13, "the byte 0xe2 is not UTF-8" },
+	{ HEAD "P: fork C # \xf0\x8f\xbf\xbf", 4, 13, "the byte 0xf0 is not UTF-8" },
+	{ HEAD "P: fork C # \xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xf4\x90\x80\x80", 4, 21,
+	  "the byte 0xf4 is not UTF-8" },
 	/* What a wrong line defines is known, and asked nothing. */
 	{ HEAD "R: fork C\nC: read b\nC: exit", 4, 1, "unknown process 'R'" },
 	{ HEAD BODY "P: mremap a[9] x\nP: read x[7]\nP: mmap x 1", 8, 13,

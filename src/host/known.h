@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Differences between the kernel and the simulator that docs/fidelity.md names, each known by its
+ * cause.  Never looks for differences: compare.c does.
+ */
+#ifndef COWLAB_HOST_KNOWN_H
+#define COWLAB_HOST_KNOWN_H
+
+#include "host/host.h"
+#include "host/simulate.h"
+
+/* What has happened in a run that a later difference may come from. */
+struct known_past {
+	bool cold[HOST_REGIONS];  /* a region's large folio was advised cold in part */
+	bool free_shared;         /* madvise free met a shared page */
+	bool lazyfree;            /* its pages were reclaimed with shared ones, or without swap */
+	bool ksm_swapped;         /* a page of KSM was reclaimed */
+	bool ksm_referenced;      /* ksmd met a mergeable page that somebody refers to */
+};
+
+/* A difference: of what an event came to, or of a page after it. */
+struct known_at {
+	struct host_run *run;
+	struct simulation *simulation;
+	const struct known_past *past;
+	const struct cow_event *event;    /* the last one; NULL: there was none */
+	const struct host_seen *seen;     /* of it, and */
+	const struct came_to *came_to;    /* if these differ; else NULL */
+	const struct host_page *kernel;   /* the page that differs; NULL: none alone */
+	const struct cow_page *simulated; /* the same */
+	uint32_t region;                  /* of the page; COW_NONE: of none alone */
+};
+
+/* Notes what an event that is about to be done in the simulator may be the cause of. */
+void known_note(struct known_past *past, struct host_run *run, struct simulation *simulation,
+		const struct cow_event *event);
+/* The name that the difference has; NULL: none. */
+const char *known_name(const struct known_at *at);
+
+#endif

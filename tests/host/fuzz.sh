@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# usage: fuzz.sh COWLAB
+# Random scenarios of the profiles without swap and KSM agree with the running kernel; beside a policy
+# that this kernel is not, they do not, and what differs is shrunk and saved as the kernel has it.
+set -eu
+cowlab=$1
+[ "$(id -u)" -eq 0 ] || { echo "skipped: not root, so no frames are seen" && exit 77; }
+"$cowlab" fuzz --help | grep -q -- --host || { echo "skipped: built without host" && exit 77; }
+case $(uname -r) in
+6.1[89].*) ;;
+*) echo "skipped: docs/fidelity.md is about 6.18, and this is $(uname -r)" && exit 77 ;;
+esac
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+fuzz() { # CODE OPTION...
+	want=$1 got=0
+	shift
+	"$cowlab" fuzz --host "$@" >"$scratch/out" 2>&1 || got=$?
+	if [ "$got" -eq 3 ] && grep -q 'in use' "$scratch/out"; then
+		echo "skipped: another session is open" && exit 77
+	fi
+	[ "$got" -eq "$want" ] || { echo "fuzz --host $*: exit $got, not $want" && cat "$scratch/out" && exit 1; }
+}
+
+fuzz 0 --profile base,gup,wp,file --seed 700 --count 200 --shrink-to "$scratch/found"
+grep -q '^200 scenarios, [0-9]* events, 200 comparisons: 0 differ' "$scratch/out"
+[ -z "$(ls "$scratch/found")" ]
+cp "$scratch/out" "$scratch/sums"
+
+# A decision of another kernel is found at once.
+fuzz 10 --profile gup --count 24 --policy exclusive,write=mapcount --shrink-to "$scratch/found"
+saved=$(ls "$scratch/found"/*.cow | head -n 1)
+[ "$(grep -cE '^([A-Z][A-Za-z0-9]*|kernel): |^(peek|poke|release) ' "$saved")" -le 8 ]
+code=0
+"$cowlab" host --compare --facts --policy exclusive,write=mapcount "$saved" >"$scratch/out" || code=$?
+[ "$code" -eq 10 ] || { echo "$saved: exit $code, not 10" && cat "$scratch/out" && exit 1; }
+
+code=0
+"$cowlab" fuzz --host --policy mapcount,exclusive --count 1 >/dev/null 2>&1 || code=$?
+[ "$code" -eq 1 ] || { echo "two policies: exit $code, not 1" && exit 1; }
+tail -n 1 "$scratch/sums"
