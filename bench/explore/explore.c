@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cowlab-bench-explore POLICY EVENTS PROCESSES PAGES REFS THREADS [symmetry|names]: one search to its
- * end, measured.  Prints `key value` lines for the script beside-pan, which is to be read next.
+ * cowlab-bench-explore POLICY EVENTS PROCESSES PAGES REFS THREADS [symmetry|names]: one search to
+ * its end, measured.  Prints `key value` lines for the script beside-pan, which is to be read
+ * next.
  */
 #define _GNU_SOURCE
 #include <cowlab.h>
@@ -32,7 +33,8 @@ static void print(const struct cow_explore_totals *totals, double took)
 	       "seconds %.3f\n",
 	       cow_end_word(totals->end), (unsigned long long)totals->states,
 	       (unsigned long long)totals->transitions, totals->depth,
-	       (unsigned long long)totals->peak_bytes, (unsigned long long)totals->state_bytes, took);
+	       (unsigned long long)totals->peak_bytes,
+	       (unsigned long long)totals->state_bytes, took);
 }
 
 int main(int argc, char **argv)

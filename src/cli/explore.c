@@ -105,7 +105,8 @@ static enum cli_exit find_words(struct explore *explore, const char *list)
 		size_t length = strcspn(list, ","), i = 0;
 		char word[64];
 
-		snprintf(word, sizeof(word), "%.*s", length < sizeof(word) ? (int)length : 63, list);
+		snprintf(word, sizeof(word), "%.*s", length < sizeof(word) ? (int)length : 63,
+			 list);
 		while (i < count && strcmp(known[i], word) != 0)
 			i++;
 		if (i == count) {
@@ -151,7 +152,7 @@ static enum cli_exit combine(const struct explore *explore)
 	else if (!one && explore->dot)
 		cli_error("--dot is for one policy");
 	else if (explore->checkpoint && explore->dot)
-		cli_error("--dot needs the whole search, and --checkpoint goes on from a part of it");
+		cli_error("--dot needs the whole search, --checkpoint goes on from a part of it");
 	else
 		return CLI_HELD;
 	return CLI_USAGE;
@@ -263,9 +264,11 @@ static enum cli_exit search(struct explore *explore, struct cow_explore_options 
 	cow_exploration *exploration = NULL;
 	struct cow_error said = { 0 };
 	FILE *in = NULL;
-	enum cli_exit code = explore->checkpoint ? explore_open(explore->checkpoint, &in) : CLI_HELD;
+	enum cli_exit code = CLI_HELD;
 	int error;
 
+	if (explore->checkpoint)
+		code = explore_open(explore->checkpoint, &in);
 	if (code != CLI_HELD)
 		return code;
 	options->progress = explore_progress;

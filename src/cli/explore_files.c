@@ -51,11 +51,14 @@ static void estimate(const struct explore_progress *line, const struct cow_explo
 		     uint64_t elapsed, char *out, size_t size)
 {
 	uint64_t expanded = now->states - now->queue - line->expanded;
-	double seconds = expanded ? (double)elapsed * 1e-3 * (double)now->queue / (double)expanded : 0;
+	double seconds;
 
-	if (!expanded)
+	if (!expanded) {
 		snprintf(out, size, "?");
-	else if (seconds < 120)
+		return;
+	}
+	seconds = (double)elapsed * 1e-3 * (double)now->queue / (double)expanded;
+	if (seconds < 120)
 		snprintf(out, size, ">= %.0f s to go", seconds);
 	else
 		snprintf(out, size, ">= %.0f min to go", seconds / 60);

@@ -145,8 +145,8 @@ static const char host_help[] =
 static const char explore_help[] =
 	"usage: cowlab explore [--policy LIST] [--events LIST] [--find WORDS] [--table]\n"
 	"    [--processes N] [--pages N] [--refs N] [--frames N] [--depth N]\n"
-	"    [--threads N] [--differ P,Q] [--format text|json|csv] [--memory BYTES] [--exact]\n"
-	"    [--no-symmetry] [--checkpoint FILE] [--dot FILE]\n"
+	"    [--threads N] [--differ P,Q] [--format text|json|csv] [--memory BYTES]\n"
+	"    [--exact] [--no-symmetry] [--checkpoint FILE] [--dot FILE]\n"
 	"\n"
 	"Runs every sequence of events on a small machine (3 processes, 1 page, 2 refs).\n"
 	"Prints for each word of the verdict, needless-copy and unsafe-reuse the shortest\n"

@@ -309,6 +309,10 @@ bool plan_prepare(struct host_run *run)
 	error = set_folio_order(run);
 	if (error)
 		return cannot(run, "the size of huge pages cannot be set", error);
+	/* A page that is referenced when its mapping goes is, for a while, one reservation less. */
+	if (pool && run->scenario->ref_count && file_number(HUGETLB "resv_hugepages", 0))
+		return refuse(run, 1, "pages of the pool are reserved, so what a reference to one does "
+				      "cannot be told");
 	error = pool ? set_pool(run) : 0;
 	if (error)
 		return cannot(run, "the hugetlb pool cannot be filled", error);

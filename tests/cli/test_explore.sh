@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # test_explore.sh PROGRAM: cowlab explore from outside.  For every policy and every word, on a small
-# bound: what it prints is a scenario that `cowlab run` accepts and that holds, and without any one of
-# its events the word is gone.  Exit codes, forms of output, threads, checkpoints, graphs, and mistakes
-# in the options.
+# bound: what it prints is a scenario that `cowlab run` accepts and that holds, and without any one
+# of its events the word is gone.  Exit codes, forms of output, threads, checkpoints, graphs, and
+# mistakes in the options.
 set -u
 program=$1
 dir=$(mktemp -d)
@@ -69,7 +69,8 @@ for policy in $policies; do
 		# An event is a line of its own below the header; what it asserts is taken off.
 		sed 's/ *->.*//; s/ == [^ ]*//' "$dir/word.cow" >"$dir/bare.cow"
 		has "$dir/bare.cow" "$word" || fail "$policy: without assertions there is no $word"
-		events=$(grep -nE '^([A-Za-z_0-9]+: |peek |poke |release )' "$dir/bare.cow" | cut -d: -f1)
+		events=$(grep -nE '^([A-Za-z_0-9]+: |peek |poke |release )' "$dir/bare.cow" |
+			cut -d: -f1)
 		[ "$(echo "$events" | wc -w)" -eq "$length" ] || fail "$policy: $word: events"
 		for line in $events; do
 			sed "${line}d" "$dir/bare.cow" >"$dir/less.cow"

@@ -3,8 +3,8 @@
  * usage: host_kill COWLAB PATTERN [WORD]
  * Kills sessions of `cowlab host` at random moments, and proves that nothing stays behind: the
  * session itself, everything of its terminal's group, a worker, or the guardian; over the scenarios
- * that match PATTERN.  With WORD the program has a planted fault, and something with WORD in its name
- * must be found left behind; it is put back.
+ * that match PATTERN.  With WORD the program has a planted fault, and something with WORD in its
+ * name must be found left behind; it is put back.
  * COWLAB_KILLS: how many (20); COWLAB_KILL_SEED: of the moments (1).
  */
 #include "state.h"
@@ -27,7 +27,8 @@
 
 enum target { TARGET_SESSION, TARGET_GROUP, TARGET_WORKER, TARGET_GUARDIAN, TARGET_COUNT };
 enum { OUTPUT = 4096, MARKED = 64, SKIPPED = 77, LOOKS = 60, LOOKS_PLANTED = 5 };
-enum { LEAVE_MS = 30000, LEAVE_PLANTED_MS = 2000, SESSION_MS = 300000, LOCK_MS = 900000, MOST_US = 1000000 };
+enum { LEAVE_MS = 30000, LEAVE_PLANTED_MS = 2000, SESSION_MS = 300000, LOCK_MS = 900000 };
+enum { MOST_US = 1000000 }; /* the latest moment, on a machine under load */
 
 static const char *const target_names[] = { "session", "group", "worker", "guardian" };
 
@@ -46,7 +47,7 @@ struct test {
 struct session {
 	unsigned number;
 	pid_t pid;
-	int output; /* a file without a name */
+	int output; /* a file without a name: what it says of errors */
 };
 
 static void die(const char *what)
@@ -150,6 +151,7 @@ static void session_start(const struct test *test, size_t scenario, unsigned num
 			  struct session *session)
 {
 	char mark[64];
+	int null;
 
 	session->number = number;
 	session->output = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -165,8 +167,9 @@ static void session_start(const struct test *test, size_t scenario, unsigned num
 	setpgid(0, 0);
 	setenv("COWLAB_KILL_MARK", mark, 1);
 	setenv("TMPDIR", test->scratch, 1);
-	dup2(open("/dev/null", O_RDONLY), 0);
-	dup2(session->output, 1);
+	null = open("/dev/null", O_RDWR);
+	dup2(null, 0);
+	dup2(null, 1);
 	dup2(session->output, 2);
 	execl(test->program, test->program, "host", "--facts",
 	      test->scenarios.gl_pathv[scenario], (char *)NULL);
@@ -349,7 +352,7 @@ static bool measure(struct test *test)
 			continue;
 		}
 		test->duration[i] = microseconds() - start;
-		if (test->duration[i] > MOST_US) /* a machine under load */
+		if (test->duration[i] > MOST_US)
 			test->duration[i] = MOST_US;
 		test->code[i] = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 		if (test->code[i] != 0 && test->code[i] != 3) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sessions that go wrong, by the public interface: a process that dies, or hangs, in the middle of a
- * scenario is told with its line, and the session goes on; wherever memory ends, nothing is left; a
- * second session is told that the first is there.  Exits with 0 if all that holds.
+ * Sessions that go wrong, by the public interface: a process that dies, or hangs, in the middle of
+ * a scenario is told with its line, and the session goes on; wherever memory ends, nothing is left;
+ * a second session is told that the first is there.  Exits with 0 if all that holds.
  */
 #include <cowlab.h>
 
@@ -179,7 +179,7 @@ static void someone_is_lost(int number, const char *told)
 	cow_scenario_free(short_one);
 }
 
-/* Who the workers are forked from is missed when the next is to be forked; then there is another. */
+/* Who the workers are forked from is missed when one is to be forked; then there is another. */
 static void the_nursery_is_lost(void)
 {
 	cow_scenario *scenario = parse("process P\nP: mmap a 1\nP: fork C\nC: write a 1\n");

@@ -3,9 +3,9 @@
 #
 # check.sh PROGRAM STATES SOURCE [CC [BOUND...]]: spin's pan, the program `states` and cowlab
 # explore on the same bounded models.  The numbers of states and transitions, with the names of
-# processes and references (NAMES 1) and up to them (NAMES 2), and the length of the shortest sequence
-# of each word must be the same.  A BOUND is processes:pages:references:protect, the last being 1 for
-# mprotect.  Exit 77 where spin or a C compiler is missing.
+# processes and references (NAMES 1) and up to them (NAMES 2), and the length of the shortest
+# sequence of each word must be the same.  A BOUND is processes:pages:references:protect, the last
+# being 1 for mprotect.  Exit 77 where spin or a C compiler is missing.
 set -u
 program=$1 states=$2 source=$3/tests/spin cc=${4:-cc}
 shift 3
@@ -19,7 +19,7 @@ command -v spin >/dev/null || { echo "skipped: no spin"; exit 77; }
 command -v "$cc" >/dev/null || { echo "skipped: no C compiler '$cc'"; exit 77; }
 
 # pan NAMES RULE PROCESSES PAGES REFERENCES PROTECT: "states N", "transitions N", "WORD LENGTH".
-# pan has one state and two transitions more: the step that makes the first process.
+# pan has one state, two transitions and a level more: the step that makes the first process.
 pan()
 {
 	cp "$source/cow.pml" "$source/names.h" "$dir" && cd "$dir" || exit 1
@@ -29,6 +29,9 @@ pan()
 		./pan -w20 >pan.out 2>&1 || { cat spin.out pan.out >&2; exit 1; }
 	grep -q 'errors: 0' pan.out || { cat pan.out >&2; exit 1; }
 	awk '/^found / { print $2, $3 }
+		match($0, /depth reached [0-9]+/) {
+			print "depth", substr($0, RSTART + 14, RLENGTH - 14) - 1
+		}
 		/ states, stored$/ { print "states", $1 - 1 }
 		/ transitions \(= stored\+matched\)/ { print "transitions", $1 - 2 }' pan.out | sort
 }

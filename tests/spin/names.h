@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Names of a state of cow.pml.  A value that is seen nowhere, or expected nowhere, needs none;
- * frames, other values, ghosts and what was left are called by the order of their first use; and with
- * NAMES 2 processes and references so that the whole is least.  Included by pan.c; changes `now`
- * alone.
+ * frames, other values, ghosts and what was left are called by the order of their first use; and
+ * with NAMES 2 processes and references so that the whole is least.  Included by pan.c; changes
+ * `now` alone.
  */
 #include <string.h>
 

