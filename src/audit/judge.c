@@ -97,7 +97,8 @@ bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_
 	uint32_t at = *holds_of(audit, frame);
 	uint32_t slot = *cached_of(audit, frame);
 
-	if (*maps_of(audit, frame) + (slot ? slot_truth(audit, slot)->maps : 0) > 1)
+	/* The zero page is everybody's, and its mappings are not counted. */
+	if (!frame || *maps_of(audit, frame) + (slot ? slot_truth(audit, slot)->maps : 0) > 1)
 		return false;
 	if (!at)
 		return true;

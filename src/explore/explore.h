@@ -70,6 +70,7 @@ struct worker {
 	struct form form;
 	char text[5 * FORM_WORDS];
 	struct move moves[MOST_MOVES];
+	struct reached waiting[MOST_MOVES]; uint32_t waiting_count; /* to be looked up together */
 	pthread_t thread;
 	bool started;
 };

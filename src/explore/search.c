@@ -82,11 +82,56 @@ static int reached_add(struct worker *worker, struct slice *slice, struct reache
 	return 0;
 }
 
+/* Keeps what was reached, unless it is known. */
+static int reached_take(struct worker *worker, struct slice *slice, struct reached *reached,
+			size_t text_size)
+{
+	if (reached->known != NO_STATE && !worker->search->options.graph)
+		return 0;
+	return reached_add(worker, slice, *reached, text_size);
+}
+
+/* Where the form, or the world, is wanted as long as it is there. */
+static void look_up_now(struct worker *worker, struct reached *reached, unsigned *found,
+			size_t *text_size)
+{
+	struct search *search = worker->search;
+
+	if (search->states.exact)
+		*text_size = form_pack(&worker->form, worker->text);
+	reached->known = states_find(&search->states, reached->hash, worker->text, *text_size);
+	if (reached->known == NO_STATE && search->options.predicate &&
+	    search->options.predicate(search->options.predicate_ctx,
+				      worker->world.sides[0].machine))
+		*found |= COW_FIND(PREDICATE);
+}
+
+/* Looks up all that one state leads to: what memory has to be waited for is fetched at once. */
+static int look_up_waiting(struct worker *worker, struct slice *slice)
+{
+	const struct states *states = &worker->search->states;
+	int error = 0;
+
+	for (uint32_t i = 0; i < worker->waiting_count; i++)
+		if (worker->waiting[i].known == NO_STATE)
+			states_expect_more(states, worker->waiting[i].hash);
+	for (uint32_t i = 0; i < worker->waiting_count && !error; i++) {
+		struct reached *reached = &worker->waiting[i];
+
+		if (reached->known == NO_STATE)
+			reached->known = states_find(states, reached->hash, NULL, 0);
+		error = reached_take(worker, slice, reached, 0);
+	}
+	worker->waiting_count = 0;
+	return error;
+}
+
 /* One move of the state that the world is in. */
 static int move_try(struct worker *worker, struct slice *slice, uint32_t state, struct move move,
 		    bool *changed)
 {
 	struct search *search = worker->search;
+	const bool now = search->states.exact || search->options.predicate;
 	struct reached reached = { .parent = state, .known = state, .move = move_code(move) };
 	struct outcome outcome;
 	size_t text_size = 0;
@@ -99,19 +144,17 @@ static int move_try(struct worker *worker, struct slice *slice, uint32_t state, 
 	if (!outcome.same && !(outcome.found & COW_FIND(DIFFERENCE))) {
 		form_make(&worker->world, &worker->form);
 		reached.hash = form_hash(&worker->form);
-		if (search->states.exact)
-			text_size = form_pack(&worker->form, worker->text);
-		reached.known = states_find(&search->states, reached.hash, worker->text, text_size);
-		if (reached.known == NO_STATE && search->options.predicate &&
-		    search->options.predicate(search->options.predicate_ctx,
-					      worker->world.sides[0].machine))
-			outcome.found |= COW_FIND(PREDICATE);
+		reached.known = NO_STATE;
+		states_expect(&search->states, reached.hash);
+		if (now)
+			look_up_now(worker, &reached, &outcome.found, &text_size);
 	}
 	reached.found = (uint16_t)outcome.found;
 	sight(slice->sightings, outcome.found, state, reached.move);
-	if (reached.known != NO_STATE && !search->options.graph)
-		return 0;
-	return reached_add(worker, slice, reached, text_size);
+	if (now)
+		return reached_take(worker, slice, &reached, text_size);
+	worker->waiting[worker->waiting_count++] = reached;
+	return 0;
 }
 
 int slice_expand(struct worker *worker, struct slice *slice)
@@ -130,6 +173,8 @@ int slice_expand(struct worker *worker, struct slice *slice)
 				image_load(&worker->world, &worker->images[worker->depth]);
 			error = move_try(worker, slice, state, worker->moves[i], &changed);
 		}
+		if (!error)
+			error = look_up_waiting(worker, slice);
 		if (error)
 			return error;
 	}

@@ -174,6 +174,20 @@ uint32_t states_find(const struct states *states, struct hash128 hash, const cha
 	return NO_STATE;
 }
 
+void states_expect(const struct states *states, struct hash128 hash)
+{
+	if (states->slots)
+		__builtin_prefetch(&states->index[slot_of(states, hash)]);
+}
+
+void states_expect_more(const struct states *states, struct hash128 hash)
+{
+	uint32_t number = states->slots ? states->index[slot_of(states, hash)] : 0;
+
+	if (number)
+		__builtin_prefetch(state_hash(states, number - 1));
+}
+
 /* A form lies in one piece, its length before it. */
 static int text_add(struct states *states, const char *text, size_t size)
 {

@@ -58,6 +58,9 @@ int states_reserve(struct states *states, uint64_t more);
 /* The state of a form, or NO_STATE.  `text` is the packed form where forms are kept, else NULL. */
 uint32_t states_find(const struct states *states, struct hash128 hash, const char *text,
 		     size_t size);
+/* Has the processor fetch what states_find will look at: first the slot, then what it names. */
+void states_expect(const struct states *states, struct hash128 hash);
+void states_expect_more(const struct states *states, struct hash128 hash);
 /* Adds one that is not there; there must be room.  Returns 0 or -ENOMEM (of forms alone). */
 int states_add(struct states *states, struct hash128 hash, uint32_t parent, uint16_t move,
 	       const char *text, size_t size);
