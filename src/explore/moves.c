@@ -186,8 +186,9 @@ static bool anywhere_does(const struct world *world, const struct cow_kind *row,
 		const cow_machine *m = world->sides[0].machine;
 		uint32_t mm = world->sides[0].processes[process].index;
 
-		/* Of more VMAs than one it is an error. */
-		return pages->mapped == whole && mm_at(m, mm)->vmas == 1;
+		/* Of more VMAs than one it is an error, or was until v6.16. */
+		return pages->mapped == whole &&
+		       (mm_at(m, mm)->vmas == 1 || (m->policy->flags & COW_POLICY_MREMAP_MANY));
 	}
 	case COW_EV_CLEAR_REFS:
 		return pages->mapped;
