@@ -168,3 +168,19 @@ enum cli_exit cli_written(int error)
 	cli_error("standard output: %s", cow_strerror(error));
 	return CLI_SYSTEM;
 }
+
+void json_text(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else if (*text == '\n')
+			printf("\\n");
+		else if ((unsigned char)*text < ' ')
+			printf("\\u%04x", (unsigned)*text);
+		else
+			putchar(*text);
+	}
+	putchar('"');
+}

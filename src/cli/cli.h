@@ -140,4 +140,7 @@ enum cli_exit cli_written(int error);
 extern const struct cli_verb cli_verbs[]; /* the last has no name */
 extern const char cli_help[];
 
+/* Prints a JSON string with its quotes. */
+void json_text(const char *text);
+
 #endif

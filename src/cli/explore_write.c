@@ -75,30 +75,13 @@ static void print_answer(const struct explore *explore, const struct explore_ans
 			printf("\n# %s\n%s", cow_find_word(bit), answer->words[bit].text);
 }
 
-/* A JSON string with its quotes. */
-static void json(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
-		else if (*text == '\n')
-			printf("\\n");
-		else if ((unsigned char)*text < ' ')
-			printf("\\u%04x", (unsigned)*text);
-		else
-			putchar(*text);
-	}
-	putchar('"');
-}
-
 static void json_answer(const struct explore *explore, const struct explore_answer *answer)
 {
 	const struct cow_explore_totals *totals = &answer->totals;
 	const char *comma = "";
 
 	printf("{\"policy\": ");
-	json(answer->policy);
+	json_text(answer->policy);
 	printf(", \"end\": \"%s\", \"states\": %llu, \"transitions\": %llu, \"depth\": %u, "
 	       "\"levels\": %u, \"omission\": %.3e,\n     \"words\": [",
 	       cow_end_word(totals->end), (unsigned long long)totals->states,
@@ -116,9 +99,9 @@ static void json_answer(const struct explore *explore, const struct explore_answ
 			continue;
 		}
 		printf("%u, \"line\": ", word->length);
-		json(word->line);
+		json_text(word->line);
 		printf(", \"scenario\": ");
-		json(word->text);
+		json_text(word->text);
 		putchar('}');
 	}
 	printf("]}");
@@ -136,11 +119,11 @@ static void print_json(const struct explore *explore)
 	else
 		printf("null");
 	printf(",\n  \"events\": ");
-	json(explore->events);
+	json_text(explore->events);
 	printf(",\n  \"exact\": %s,\n  \"symmetry\": %s,\n  \"other\": ",
 	       options->exact ? "true" : "false", options->no_symmetry ? "false" : "true");
 	if (explore->other)
-		json(explore->other);
+		json_text(explore->other);
 	else
 		printf("null");
 	printf(",\n  \"policies\": [");

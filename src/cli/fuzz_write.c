@@ -84,42 +84,25 @@ static void print_text(const struct fuzz *fuzz)
 	printf("%s\n", fuzz->out_of_time ? "; out of time" : "");
 }
 
-/* A JSON string with its quotes. */
-static void json(const char *text)
-{
-	putchar('"');
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
-		else if (*text == '\n')
-			printf("\\n");
-		else if ((unsigned char)*text < ' ')
-			printf("\\u%04x", (unsigned)*text);
-		else
-			putchar(*text);
-	}
-	putchar('"');
-}
-
 static void json_found(const struct fuzz *fuzz, const struct fuzz_found *found)
 {
 	printf("{\"profile\": \"%s\", \"seed\": %llu, \"policy\": ",
 	       cow_profile_name(found->profile), (number)found->seed);
-	json(fuzz->referees[found->referee].name);
+	json_text(fuzz->referees[found->referee].name);
 	if (found->first.agreement == COW_UNSTABLE)
 		printf(", \"unstable\": true");
 	printf(", \"kind\": ");
-	json(found->first.kind);
+	json_text(found->first.kind);
 	printf(", \"sentence\": ");
-	json(found->first.sentence);
+	json_text(found->first.sentence);
 	printf(", \"times\": %llu, \"events\": %zu, \"file\": ", (number)found->times,
 	       found->events);
 	if (found->path[0])
-		json(found->path);
+		json_text(found->path);
 	else
 		printf("null");
 	printf(", \"scenario\": ");
-	json(found->text ? found->text : "");
+	json_text(found->text ? found->text : "");
 	printf("}");
 }
 
