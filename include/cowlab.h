@@ -77,7 +77,8 @@ struct cow_allocator {
 	void *ctx; /**< handed to both */
 };
 
-/** Where bytes go.  @return 0, or a negative errno, which ends the writing. */
+/** Where bytes go.  @return 0, or a negative errno, which ends the writing: the function that was
+ *  given the sink returns it. */
 typedef int cow_sink_fn(void *ctx, const void *bytes, size_t size);
 
 /** Where bytes come from.  @return bytes stored (0 at the end), or a negative errno. */
@@ -258,7 +259,13 @@ enum {
 	COW_POLICY_KSM_KEEPS_UNREADABLE = 128,
 	/** Fork copies the entries of every hugetlb mapping, as until v5.19; else only of private ones
 	 *  that were written. */
-	COW_POLICY_FORK_COPIES_HUGETLB = 256
+	COW_POLICY_FORK_COPIES_HUGETLB = 256,
+	/** userfaultfd write-protects files and shared memory too, hugetlb aside, by PTE markers where
+	 *  nothing is mapped, as since v5.19; else only private anonymous memory can be registered. */
+	COW_POLICY_UFFD_FILES = 512,
+	/** A large anonymous folio that is split leaves the zero page for those of its pages that hold
+	 *  nothing but zeroes, as since v6.12. */
+	COW_POLICY_SPLIT_MAPS_ZERO = 1024
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with
@@ -366,13 +373,15 @@ COW_API void cow_config_init(struct cow_config *config);
 COW_API int cow_machine_create(const struct cow_config *config, cow_machine **out);
 /** Frees a machine (NULL: nothing). */
 COW_API void cow_machine_destroy(cow_machine *machine);
-/** Copies a machine's state and policy; observers are not copied, handles are good for both. */
+/** Copies a machine's state and policy; observers are not copied, handles are good for both.
+ *  @return 0, -ENOMEM, -EINVAL */
 COW_API int cow_machine_clone(const cow_machine *machine, cow_machine **out);
 /** @return true if both hold the same state, bit by bit (counters, observers and policy aside). */
 COW_API bool cow_machine_equal(const cow_machine *a, const cow_machine *b);
 /** @return a 64-bit hash of what cow_machine_equal compares. */
 COW_API uint64_t cow_machine_hash(const cow_machine *machine);
-/** Writes a snapshot: versioned, checksummed, the same bytes for equal machines. */
+/** Writes a snapshot: versioned, checksummed, the same bytes for equal machines.
+ *  @return 0, -EINVAL, or what the sink returned */
 COW_API int cow_machine_save(const cow_machine *machine, cow_sink_fn *sink, void *ctx);
 /**
  * Reads a snapshot; @p config gives policy and allocator, the rest comes from the file.
@@ -449,6 +458,8 @@ COW_API uint64_t cow_machine_counter(const cow_machine *machine, enum cow_counte
  * Addresses are in bytes and multiples of the page size; lengths are in pages.
  * Handles that are stale give -ESRCH, foreign ones -EXDEV, a misaligned address, an
  * overflowing length or a range past the address space -EINVAL; nothing changes then.
+ * Of every call these, -ENOMEM of the host, and what an observer vetoes with are to be expected;
+ * `return` names what there is beside them.  A result is filled whatever is returned.
  * @{ */
 
 /** What an access or an event came to: id, name. */
@@ -530,18 +541,25 @@ COW_API int cow_mm_at(const cow_machine *machine, size_t index, cow_mm *out);
  *  @param result counts share and early-copy pages (NULL: not wanted) */
 COW_API int cow_fork(cow_machine *machine, cow_mm parent, struct cow_result *result, cow_mm *out);
 
-/** mmap at a fixed address. @return 0, -EEXIST if anything is mapped there, -EINVAL. */
+/** mmap at a fixed address; anonymous memory.
+ *  @return 0; -EEXIST: something is mapped there; -ENOMEM: the hugetlb pool has not as many free
+ *  pages; -EINVAL: flags that do not go together, or huge pages in parts or where there are none */
 COW_API int cow_mmap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 		     enum cow_prot prot, unsigned flags);
 /** mmap of a file, from its page @p offset on; private or COW_MAP_SHARED.
- *  @return 0, -EEXIST, -EINVAL (a hugetlb file without COW_MAP_HUGETLB, or the other way round). */
+ *  @return as cow_mmap; -EINVAL also: a hugetlb file without COW_MAP_HUGETLB, or the reverse */
 COW_API int cow_mmap_file(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			  enum cow_prot prot, unsigned flags, cow_file file, uint64_t offset);
-/** munmap; holes are no error. */
+/** munmap; holes are no error. @return 0, or -EINVAL: the range cuts a hugetlb page */
 COW_API int cow_munmap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages);
-/** mremap(MAYMOVE|FIXED) to an equal length at @p to. @return -EFAULT if the range is not one VMA. */
+/** mremap(MAYMOVE|FIXED) to an equal length at @p to.
+ *  @return 0; -EFAULT: nothing is mapped at @p addr, or the range is not within one VMA (under a
+ *  policy with COW_POLICY_MREMAP_MANY: one of several has userfaultfd; those before it have moved);
+ *  -EEXIST: something is mapped at @p to; -EINVAL: the places overlap, or cut a hugetlb page;
+ *  -ENOMEM: no frame to break a KSM page */
 COW_API int cow_mremap(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, uint64_t to);
-/** mprotect. @return 0, or -ENOMEM at a hole: what lies before it is done. */
+/** mprotect. @return 0; -ENOMEM at a hole: what lies before it is done; -EINVAL: not an enum
+ *  cow_prot, or the range cuts a hugetlb page */
 COW_API int cow_mprotect(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			 enum cow_prot prot);
 /** madvise. @return 0, -ENOMEM where there were holes (the mapped part is done); -EINVAL, -EFAULT and,
@@ -557,10 +575,12 @@ COW_API int cow_read(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t *v
 /** A CPU writes one page. @return the same, or -EAGAIN (blocked: userfaultfd write-protects it) */
 COW_API int cow_write(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t value,
 		      enum cow_outcome *outcome);
-/** A CPU reads every page of a range. @param expect value that each page should hold (NULL: any) */
+/** A CPU reads every page of a range; stops at the first error.
+ *  @param expect value that each page should hold (NULL: any); another is no error: see `mismatch`
+ *  @return as cow_read, of the page that ended it */
 COW_API int cow_read_range(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			   const uint64_t *expect, struct cow_result *result);
-/** A CPU writes every page of a range; stops at the first error. */
+/** A CPU writes every page of a range; stops at the first error. @return as cow_write */
 COW_API int cow_write_range(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			    uint64_t value, struct cow_result *result);
 /** A FOLL_FORCE write (ptrace, /proc/PID/mem) into one page of @p mm.
@@ -569,7 +589,7 @@ COW_API int cow_force_write(cow_machine *machine, cow_mm mm, uint64_t addr, uint
 			    enum cow_outcome *outcome);
 
 /** get_user_pages or pin_user_pages: all pages or none. @param times references a page (1 if 0)
- *  @return 0, -EFAULT, -ENOMEM, or -EAGAIN (blocked) */
+ *  @return 0, -EFAULT, -ENOMEM, -EAGAIN (blocked), -EINVAL (LONGTERM without PIN, unknown flag) */
 COW_API int cow_gup(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages, unsigned flags,
 		    uint32_t times, struct cow_result *result, cow_ref *out);
 /** What is behind a reference reads its pages. @param expect as in cow_read_range */
@@ -588,10 +608,12 @@ COW_API int cow_ref_at(const cow_machine *machine, size_t index, cow_ref *out);
  */
 COW_API int cow_file_create(cow_machine *machine, uint64_t pages, uint64_t value, bool huge,
 			    cow_file *out);
-/** write(2) by @p mm to one page of a file, which grows if need be; @p mm need not map it. */
+/** write(2) by @p mm to page @p page of a file, which grows if need be; @p mm need not map it.
+ *  @return 0, -ENOMEM (also: no frame), -EINVAL (a hugetlb file, or longer than can be) */
 COW_API int cow_file_write(cow_machine *machine, cow_mm mm, cow_file file, uint64_t page,
 			   uint64_t value);
-/** ftruncate: pages from @p pages on are gone, from every mapping too; or the file grows. */
+/** ftruncate: pages from @p pages on are gone, from every mapping too; or the file grows.
+ *  @return 0, or -EINVAL: too long, or of a hugetlb file not whole huge pages */
 COW_API int cow_file_truncate(cow_machine *machine, cow_file file, uint64_t pages);
 
 /** userfaultfd: registers the range for write-protection and protects it (@p on), or resolves it.
@@ -621,7 +643,8 @@ COW_API int cow_writeback_done(cow_machine *machine);
 COW_API int cow_swap_drop(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			  struct cow_result *result);
 /** Reclaim in one pass, which frees what is clean at once: cow_swap_out, then cow_swap_drop.  Observers are
- *  told of both.  @param out what the first came to @param dropped the second (NULL: not wanted) */
+ *  told of both; one that refuses the second ends the call with the first done.
+ *  @param out what the first came to @param dropped the second (NULL: not wanted) */
 COW_API int cow_reclaim(cow_machine *machine, cow_mm mm, uint64_t addr, uint64_t pages,
 			struct cow_result *out, struct cow_result *dropped);
 /** Readahead: brings swapped pages into the swap cache and maps nothing. */
@@ -994,7 +1017,8 @@ COW_API size_t cow_scenario_events(const cow_scenario *scenario);
 COW_API const struct cow_event *cow_scenario_event(const cow_scenario *scenario, size_t index);
 /** @return true unless the file speaks of other policies only. */
 COW_API bool cow_scenario_wants(const cow_scenario *scenario, const char *policy);
-/** Writes the canonical form; parsing it and writing it again gives the same bytes. */
+/** Writes the canonical form; parsing it and writing it again gives the same bytes.
+ *  @return 0, -EINVAL (the scenario has errors), or what the sink returned */
 COW_API int cow_scenario_print(const cow_scenario *scenario, cow_sink_fn *sink, void *ctx);
 
 /** @} */
@@ -1056,7 +1080,8 @@ COW_API int cow_status_exit_code(enum cow_status status);
 /** Forms of output. */
 enum cow_format { COW_FORMAT_TEXT, COW_FORMAT_JSON, COW_FORMAT_CSV };
 
-/** Writes reports, one run after the other.  JSON has a schema version and all that text shows. */
+/** Writes reports, one run after the other.  JSON has a schema version and all that text shows.
+ *  This one and the three below return 0, -ENOMEM, -EINVAL, or what the sink returned. */
 COW_API int cow_reports_write(cow_report *const *reports, size_t count, enum cow_format format,
 			      cow_sink_fn *sink, void *ctx);
 /** Writes a table, policy by scenario: verdict, copies, needless copies. */
@@ -1074,7 +1099,8 @@ COW_API int cow_policy_table_write(const struct cow_policy *policy, enum cow_for
 /** @name The real kernel as referee
  * Linux only: elsewhere these are not in the library.  A session changes settings of the system and
  * puts them back; a guardian process does so if the session's process dies.  Workers are children
- * of the thread that opened the session, and die with it.
+ * of the thread that opened the session, and die with it.  Scenarios that are calm may run side by
+ * side, each in a lane of the session, by a thread of its own.
  * @{ */
 
 /** How scenarios are run on the kernel.  Zero means the default. */
@@ -1083,6 +1109,7 @@ struct cow_host_options {
 	bool facts;        /**< also tell, and compare, what can be known of pages after each event */
 	uint32_t patience; /**< milliseconds after which an event is cut off; default 5000 */
 	struct cow_allocator allocator; /**< default libc */
+	struct cow_host *beside; /**< a session: another lane of it is opened, not a session */
 };
 /** Fills @p options with defaults. */
 COW_API void cow_host_options_init(struct cow_host_options *options);
@@ -1098,7 +1125,10 @@ enum cow_host_status {
 
 /** A session on the running kernel; one at a time on a machine. */
 typedef struct cow_host cow_host;
-/** Opens a session. @return 0, or a negative errno (-EBUSY: another is open). */
+/** Opens a session, or a lane of one, which has a CPU of its own, and to which the thread that uses it
+ *  is bound.  The thread that opened the session opens lanes, and closes them before it; an allocator
+ *  is called by each from its own thread.
+ *  @return 0, or a negative errno (-EBUSY: another session is open, or no CPU is left for a lane) */
 COW_API int cow_host_open(const struct cow_host_options *options, cow_host **out);
 /** Ends its processes, puts the system back, and frees it (NULL: nothing). */
 COW_API void cow_host_close(cow_host *host);
@@ -1109,12 +1139,17 @@ COW_API const char *cow_host_unseen(const cow_host *host);
 /** @return why the last scenario was skipped or lost, where it differs, or "". */
 COW_API const char *cow_host_reason(const cow_host *host);
 /** Runs a scenario and writes it with what was observed on every line.
- *  @return 0 with a status, -ENOMEM, -EINVAL (the scenario has errors), or what the sink returned */
+ *  @return 0 with a status, -ENOMEM, -EINVAL (the scenario has errors), what the sink returned, or
+ *  -EBUSY: it is not calm, and this is a lane, or lanes run scenarios now */
 COW_API int cow_host_run(cow_host *host, const cow_scenario *scenario, cow_sink_fn *sink, void *ctx,
 			 enum cow_host_status *status);
-/** Runs it on the kernel and in the simulator, up to the first difference; writes nothing. */
+/** Runs it on the kernel and in the simulator, up to the first difference; writes nothing.
+ *  @return 0 with a status, -ENOMEM, -EINVAL (the scenario has errors, or a NULL) */
 COW_API int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 			     const struct cow_policy *policy, enum cow_host_status *status);
+/** @return true if the scenario needs nothing of the system but processes: no setting, no swap, no
+ *  ksmd, no huge page.  Such a one can run beside others. */
+COW_API bool cow_host_is_calm(cow_host *host, const cow_scenario *scenario);
 /** @return COW_GENERATE_*, for scenarios of which as few as can be are skipped here. */
 COW_API unsigned cow_host_generates(const cow_host *host);
 /** @return what the last comparison of @p host came to (struct cow_difference, below). */
@@ -1238,6 +1273,7 @@ struct cow_explore_progress {
 	uint64_t transitions; /**< events done so far, those on the way back to a state not counted */
 	uint64_t bytes;       /**< of host memory */
 	unsigned found;       /**< set of what has been found */
+	uint32_t twins;       /**< of the policies beside: who has given the same answers so far */
 };
 
 /** What is searched, and how far.  Zero means the default. */
@@ -1269,6 +1305,14 @@ struct cow_explore_options {
 	/** Called now and then by the calling thread. @return other than 0 to end the search */
 	int (*progress)(void *ctx, const struct cow_explore_progress *progress);
 	void *progress_ctx;    /**< handed to it */
+	/** Called by the calling thread before each part of the work. @return how many of the threads may
+	 *  take part (NULL: all); what is found does not depend on it */
+	uint32_t (*allowance)(void *ctx);
+	void *allowance_ctx;   /**< handed to it */
+	/** Policies, at most 32, that are asked all that `policy` is asked: who never answers otherwise
+	 *  needs no search of its own, see cow_exploration_twin.  They stay until the result is freed. */
+	const struct cow_policy *const *beside;
+	uint32_t beside_count; /**< how many */
 	cow_source_fn *resume; /**< goes on from a checkpoint (NULL: from the start) */
 	void *resume_ctx;      /**< handed to it */
 	struct cow_allocator allocator; /**< default libc; called by any thread, by one at a time */
@@ -1336,6 +1380,13 @@ COW_API const struct cow_explore_totals *cow_exploration_totals(const cow_explor
 /** @return the shortest sequence for bit @p bit of what can be found, or NULL: there is none. */
 COW_API const struct cow_counterexample *
 cow_exploration_counterexample(const cow_exploration *exploration, unsigned bit);
+/**
+ * The result that a search under a policy of `beside` would have: the same numbers, and scenarios in its
+ * name.  It has no states, so there is no checkpoint of it.  With kinds that base has not, there are none.
+ * @return 0; -ENOENT: the policy has answered otherwise, or nobody can tell; -ENOMEM
+ */
+COW_API int cow_exploration_twin(const cow_exploration *exploration, size_t index,
+				 cow_exploration **out);
 /** Writes a checkpoint of a search that a bound ended: versioned, checksummed.
  *  @return 0, -EINVAL (it ended otherwise), or what the sink returned */
 COW_API int cow_exploration_save(const cow_exploration *exploration, cow_sink_fn *sink, void *ctx);

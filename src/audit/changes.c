@@ -30,25 +30,13 @@ static uint32_t *entry_maps(struct cow_audit *audit, uint64_t entry)
 					: maps_of(audit, cow_entry_frame(entry));
 }
 
-enum { ROW = 16 }; /* entries that count_row takes at once */
-
-/* Adds to what ROW entries count for, if they look alike and their frames are neighbours, rising or
- * falling, as those of frames taken in a row mostly are: then the compiler can add to several at once.
+/* Adds to what ROW entries count for, if they are a row: then the compiler can add to several at once.
  * False: nothing was changed. */
 static bool count_row(const struct cow_audit *audit, const uint64_t *entries, uint32_t more)
 {
-	const uint64_t first = entries[0], step = entries[1] - first;
-	const bool rising = step == UINT64_C(1) << 32;
-	const uint32_t low = cow_entry_frame(first) - (rising ? 0 : ROW - 1);
-	uint64_t differs = 0;
-	uint32_t *maps;
+	uint32_t low, *maps;
 
-	if ((!rising && step != UINT64_MAX << 32) || (low ^ (low + ROW - 1)) >> MAPS_SHIFT ||
-	    cow_entry_swapped(first))
-		return false;
-	for (uint32_t i = 0; i < ROW; i++)
-		differs |= entries[i] ^ (first + i * step);
-	if (differs)
+	if (!entries_row(entries, &low))
 		return false;
 	maps = maps_of(audit, low);
 	for (uint32_t i = 0; i < ROW; i++)
@@ -228,12 +216,17 @@ static void on_merge(struct cow_audit *audit, const struct cow_change *change)
 	if (old == change->frame)
 		return;
 	if (content_of(audit, old)->value == merged->value) {
-		uint64_t *cell = cell_make(audit, change->process, page_of(audit, change->addr));
+		const uint64_t page = page_of(audit, change->addr);
+		const uint64_t stamp = merged->stamp & ~STAMP_MERGED;
+		uint64_t *cell = cell_find(audit, change->process, page);
 
-		if (*cell & STAMP_INDIRECT)
-			shared_at(audit, cell_shared(*cell))->stamp = merged->stamp & ~STAMP_MERGED;
-		else
-			*cell = merged->stamp & ~STAMP_MERGED;
+		/* Splitting a folio maps the zero page where nobody may have written: no cell is wanted. */
+		if (!cell && stamp)
+			cell = cell_make(audit, change->process, page);
+		if (cell && *cell & STAMP_INDIRECT)
+			shared_at(audit, cell_shared(*cell))->stamp = stamp;
+		else if (cell)
+			*cell = stamp;
 	}
 	--*maps_of(audit, old);
 	++*maps_of(audit, change->frame);

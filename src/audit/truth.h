@@ -187,6 +187,25 @@ static inline struct record *record_at(const struct cow_audit *audit, uint32_t i
 	return POOL_AT(&audit->records, index, struct record, RECORDS_SHIFT);
 }
 
+enum { ROW = 16 }; /* entries that are looked at at once */
+
+/* True if ROW entries look alike and their frames are neighbours, rising or falling, as those of frames
+ * taken in a row mostly are; *low is the lowest frame then. */
+static inline bool entries_row(const uint64_t *entries, uint32_t *low)
+{
+	const uint64_t first = entries[0], step = entries[1] - first;
+	const bool rising = step == UINT64_C(1) << 32;
+	uint64_t differs = 0;
+
+	*low = cow_entry_frame(first) - (rising ? 0 : ROW - 1);
+	if ((!rising && step != UINT64_MAX << 32) || (*low ^ (*low + ROW - 1)) >> CONTENTS_SHIFT ||
+	    cow_entry_swapped(first))
+		return false;
+	for (uint32_t i = 0; i < ROW; i++)
+		differs |= entries[i] ^ (first + i * step);
+	return !differs;
+}
+
 /* Spaces: a process by its number, shared memory by its number beside a bit. */
 #define SPACE_OBJECT (UINT64_C(1) << 32)
 
@@ -259,6 +278,14 @@ static inline uint64_t page_of(const struct cow_audit *audit, uint64_t addr)
 
 /* The observer's callback: ctx is the audit. */
 void audit_change(void *ctx, const struct cow_change *change);
+
+/* ---- runs.c ---- */
+
+/* The callbacks of struct run_observer: the same as audit_change of each page, and as `before`. */
+void audit_run(void *ctx, const struct page_run *run);
+void *audit_ready(void *ctx, uint32_t process, uint64_t page);
+void audit_one(void *ctx, void *ready, enum cow_outcome outcome, uint64_t entry, uint64_t before,
+	       uint64_t value);
 
 /* ---- refs.c ---- */
 

@@ -26,6 +26,7 @@ static const struct {
 	{ "--seed", CLI_SEED, "S" },
 	{ "--count", CLI_COUNT, "N" },
 	{ "--seconds", CLI_SECONDS, "T" },
+	{ "--jobs", CLI_JOBS, "N" },
 	{ "--profile", CLI_PROFILE, "LIST" },
 	{ "--shrink-to", CLI_SHRINK_TO, "DIR" },
 	{ "--host", CLI_HOST, NULL },
@@ -148,6 +149,9 @@ static enum cli_exit set_option(unsigned bit, const char *value, struct cli_argu
 		break;
 	case CLI_SECONDS:
 		out->seconds = value;
+		break;
+	case CLI_JOBS:
+		out->jobs = value;
 		break;
 	case CLI_PROFILE:
 		out->profile = value;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * cowlab explore: every sequence of events up to a bound, one search a policy.  Reads the options,
- * searches, and keeps what is printed.  Read explore_write.c next.
+ * cowlab explore: every sequence of events up to a bound, one search a policy.  Reads the options
+ * and keeps what is printed.  Read explore_jobs.c next.
  */
 #include "cli/explore.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------ the options */
 
@@ -48,11 +49,18 @@ static enum cli_exit number(const char *option, const char *text, uint64_t least
 	return CLI_HELD;
 }
 
+static uint64_t processors(void)
+{
+	long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return count < 1 ? 1 : count > 256 ? 256 : (uint64_t)count;
+}
+
 static enum cli_exit bounds(struct explore *explore, const struct cli_arguments *arguments)
 {
 	struct cow_explore_options *options = &explore->options;
 	const char *const *given = arguments->explore;
-	uint64_t processes = 3, pages = 1, refs = 2, depth = 0, threads = 1;
+	uint64_t processes = 3, pages = 1, refs = 2, depth = 0, threads = processors();
 	enum cli_exit code = number("--processes", given[CLI_EXPLORE_PROCESSES], 1, 6, false,
 				    &processes);
 
@@ -182,7 +190,7 @@ static enum cli_exit set_up(struct explore *explore, const struct cli_arguments 
 	return code == CLI_HELD ? combine(explore) : code;
 }
 
-/* ------------------------------------------------------------------ the search */
+/* ------------------------------------------------------------------ what is kept */
 
 struct text {
 	char *bytes;
@@ -219,8 +227,8 @@ static int keep_word(struct explore_word *word, const struct cow_counterexample 
 	return error ? error : word->line ? 0 : -ENOMEM;
 }
 
-static int keep(const struct explore *explore, struct explore_answer *answer,
-		const cow_exploration *exploration)
+int explore_keep(const struct explore *explore, struct explore_answer *answer,
+		 const cow_exploration *exploration)
 {
 	answer->totals = *cow_exploration_totals(exploration);
 	for (unsigned bit = 0; bit < COW_FIND_COUNT; bit++) {
@@ -237,7 +245,7 @@ static int keep(const struct explore *explore, struct explore_answer *answer,
 	return 0;
 }
 
-static enum cli_exit judged(const struct explore *explore, const struct explore_answer *answer)
+enum cli_exit explore_judged(const struct explore *explore, const struct explore_answer *answer)
 {
 	bool some = false;
 
@@ -249,74 +257,6 @@ static enum cli_exit judged(const struct explore *explore, const struct explore_
 	if (some)
 		return CLI_FAILED;
 	return answer->totals.end == COW_END_COMPLETE ? CLI_HELD : CLI_BOUND;
-}
-
-static enum cli_exit failed(const char *policy, int error, const struct cow_error *said)
-{
-	cli_error("%s: %s", policy, said->sentence[0] ? said->sentence : cow_strerror(error));
-	return error == -EINVAL ? CLI_USAGE : error == -EBADMSG ? CLI_PARSE : CLI_SYSTEM;
-}
-
-static enum cli_exit search(struct explore *explore, struct cow_explore_options *options)
-{
-	struct explore_answer *answer = &explore->answers[explore->count];
-	struct explore_progress progress = { .policy = options->policy->name };
-	cow_exploration *exploration = NULL;
-	struct cow_error said = { 0 };
-	FILE *in = NULL;
-	enum cli_exit code = CLI_HELD;
-	int error;
-
-	if (explore->checkpoint)
-		code = explore_open(explore->checkpoint, &in);
-	if (code != CLI_HELD)
-		return code;
-	options->progress = explore_progress;
-	options->progress_ctx = &progress;
-	options->resume = in ? explore_source : NULL;
-	options->resume_ctx = in;
-	error = cow_explore(options, &said, &exploration);
-	explore_progress_end(&progress);
-	if (in)
-		fclose(in);
-	if (error)
-		return failed(options->policy->name, error, &said);
-	answer->policy = options->policy->name;
-	explore->count++;
-	error = keep(explore, answer, exploration);
-	if (error) {
-		cli_error("%s", cow_strerror(error));
-		code = CLI_SYSTEM;
-	}
-	if (code == CLI_HELD && explore->checkpoint)
-		code = explore_save(explore->checkpoint, exploration);
-	if (code == CLI_HELD && explore->dot)
-		code = explore_dot(explore->dot, exploration);
-	cow_exploration_free(exploration);
-	return cli_worst(code, judged(explore, answer));
-}
-
-static enum cli_exit search_all(struct explore *explore)
-{
-	size_t policies = explore->other ? 1 : cow_policies_count(explore->policies);
-	enum cli_exit code = CLI_HELD;
-
-	explore->answers = calloc(policies, sizeof(*explore->answers));
-	if (!explore->answers) {
-		cli_error("%s", cow_strerror(-ENOMEM));
-		return CLI_SYSTEM;
-	}
-	explore_catch_interrupts();
-	for (size_t i = 0; i < policies && !explore_interrupted(); i++) {
-		enum cli_exit came;
-
-		explore->options.policy = cow_policies_at(explore->policies, i);
-		came = search(explore, &explore->options);
-		code = cli_worst(code, came);
-		if (came != CLI_HELD && came != CLI_FAILED && came != CLI_BOUND)
-			return code;
-	}
-	return explore_interrupted() ? CLI_BOUND : code;
 }
 
 static void tidy(struct explore *explore)
@@ -337,7 +277,7 @@ enum cli_exit cli_explore(const struct cli_arguments *arguments)
 	enum cli_exit code = set_up(&explore, arguments);
 
 	if (code == CLI_HELD) {
-		code = search_all(&explore);
+		code = explore_search(&explore);
 		if (explore.count)
 			code = cli_worst(code, cli_written(explore_write(&explore,
 									 arguments->format)));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What cowlab explore is asked, and what it answers.  explore.c reads the options and searches;
- * explore_files.c has checkpoints, graphs and progress; explore_write.c and explore_table.c print.
+ * What cowlab explore is asked, and what it answers.  explore.c reads the options, explore_jobs.c
+ * searches, explore_files.c has checkpoints, graphs and progress; explore_write.c and
+ * explore_table.c print.
  */
 #ifndef COWLAB_CLI_EXPLORE_H
 #define COWLAB_CLI_EXPLORE_H
@@ -18,6 +19,7 @@ struct explore_word {
 /* The answer of one search. */
 struct explore_answer {
 	const char *policy;
+	bool is;         /* it has been searched */
 	struct cow_explore_totals totals;
 	struct explore_word words[COW_FIND_COUNT];
 };
@@ -33,6 +35,18 @@ struct explore {
 	struct explore_answer *answers;
 	size_t count;
 };
+
+/* explore.c */
+
+/* Copies what is printed.  Returns 0 or a negative errno. */
+int explore_keep(const struct explore *explore, struct explore_answer *answer,
+		 const cow_exploration *exploration);
+enum cli_exit explore_judged(const struct explore *explore, const struct explore_answer *answer);
+
+/* explore_jobs.c */
+
+/* Searches under every policy. */
+enum cli_exit explore_search(struct explore *explore);
 
 /* explore_files.c */
 

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 enum { FUZZ_COUNT = 1000, FUZZ_TELL = 200 /* milliseconds between two lines of progress */ };
+enum { FUZZ_BATCH = 256 /* scenarios that are asked together */ };
 
-static uint64_t milliseconds(void)
+uint64_t fuzz_milliseconds(void)
 {
 	struct timespec now;
 
@@ -56,6 +57,13 @@ static enum cli_exit count(struct fuzz *fuzz, enum cow_profile profile, uint64_t
 	return fuzz_keep(fuzz, profile, seed, referee, difference, scenario);
 }
 
+static enum cli_exit cannot_compare(const cow_scenario *scenario,
+				    const struct fuzz_referee *referee, int error)
+{
+	cli_error("%s: %s: %s", cow_scenario_name(scenario), referee->name, cow_strerror(error));
+	return error == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
+}
+
 static enum cli_exit show_all(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed,
 			      const cow_scenario *scenario)
 {
@@ -65,34 +73,56 @@ static enum cli_exit show_all(struct fuzz *fuzz, enum cow_profile profile, uint6
 		struct cow_difference difference = { 0 };
 		int error = fuzz->referees[i].compare(fuzz->referees[i].ctx, scenario, &difference);
 
-		if (error) {
-			cli_error("%s: %s: %s", cow_scenario_name(scenario), fuzz->referees[i].name,
-				  cow_strerror(error));
-			return error == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
-		}
+		if (error)
+			return cannot_compare(scenario, &fuzz->referees[i], error);
 		code = count(fuzz, profile, seed, i, &difference, scenario);
 	}
 	return code;
 }
 
-static enum cli_exit do_one(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed)
+static enum cli_exit cannot_make(const struct fuzz_one *one)
 {
-	cow_scenario *scenario;
-	enum cli_exit code;
-	int error = cow_generate(profile, seed, fuzz->flags, NULL, &scenario);
+	cli_error("profile %s, seed %llu: %s", cow_profile_name(one->profile),
+		  (unsigned long long)one->seed, cow_strerror(one->made));
+	return one->made == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
+}
 
-	if (error) {
-		cli_error("profile %s, seed %llu: %s", cow_profile_name(profile),
-			  (unsigned long long)seed, cow_strerror(error));
-		return error == -ENOMEM ? CLI_SYSTEM : CLI_FAULT;
-	}
+static void count_one(struct fuzz *fuzz, const struct fuzz_one *one)
+{
+	uint64_t events = cow_scenario_events(one->scenario);
+
 	fuzz->scenarios++;
-	fuzz->profiles[profile].scenarios++;
-	fuzz->events += cow_scenario_events(scenario);
-	fuzz->profiles[profile].events += cow_scenario_events(scenario);
-	code = show_all(fuzz, profile, seed, scenario);
-	cow_scenario_free(scenario);
+	fuzz->profiles[one->profile].scenarios++;
+	fuzz->events += events;
+	fuzz->profiles[one->profile].events += events;
+}
+
+static enum cli_exit do_one(struct fuzz *fuzz, struct fuzz_one *one)
+{
+	enum cli_exit code;
+
+	one->made = cow_generate(one->profile, one->seed, fuzz->flags, NULL, &one->scenario);
+	if (one->made)
+		return cannot_make(one);
+	count_one(fuzz, one);
+	code = show_all(fuzz, one->profile, one->seed, one->scenario);
+	cow_scenario_free(one->scenario);
 	return code;
+}
+
+/* What was shown beside others is counted in its turn. */
+static enum cli_exit finish_one(struct fuzz *fuzz, struct fuzz_one *one)
+{
+	const struct fuzz_referee *referee = &fuzz->referees[0];
+	int error;
+
+	if (one->made)
+		return cannot_make(one);
+	count_one(fuzz, one);
+	error = referee->confirm(referee->ctx, one);
+	if (error)
+		return cannot_compare(one->scenario, referee, error);
+	return count(fuzz, one->profile, one->seed, 0, &one->difference, one->scenario);
 }
 
 /* One line that is written over, and only for somebody who looks. */
@@ -108,25 +138,58 @@ static void tell(const struct fuzz *fuzz, uint64_t now, uint64_t *told)
 		fprintf(stderr, "\r\033[K");
 }
 
-static enum cli_exit search(struct fuzz *fuzz)
+/* The next scenarios of the search, as many as are wanted of at most `room`. */
+static size_t next_ones(const struct fuzz *fuzz, uint64_t n, struct fuzz_one *ones, size_t room)
 {
 	enum cow_profile wanted[COW_PROFILE_COUNT];
-	uint64_t start = milliseconds(), told = 0;
-	enum cli_exit code = CLI_HELD;
-	size_t count = 0;
+	size_t count = 0, at = 0;
 
 	for (int i = 0; i < COW_PROFILE_COUNT; i++)
 		if (fuzz->profiles[i].wanted)
 			wanted[count++] = (enum cow_profile)i;
-	for (uint64_t n = 0; code == CLI_HELD && (!fuzz->count || n < fuzz->count); n++) {
-		uint64_t now = milliseconds();
+	for (; at < room && (!fuzz->count || n + at < fuzz->count); at++)
+		ones[at] = (struct fuzz_one){ .profile = wanted[(n + at) % count],
+					      .seed = fuzz->seed + (n + at) / count };
+	return at;
+}
 
-		if (fuzz->seconds && now - start >= fuzz->seconds * 1000) {
-			fuzz->out_of_time = true;
+static enum cli_exit do_several(struct fuzz *fuzz, struct fuzz_one *ones, size_t count,
+				uint64_t until)
+{
+	const struct fuzz_referee *referee = &fuzz->referees[0];
+	size_t begun = referee->several(referee->ctx, ones, count, until);
+	enum cli_exit code = CLI_HELD;
+
+	fuzz->out_of_time = begun < count;
+	for (size_t i = 0; i < begun; i++) {
+		if (code == CLI_HELD)
+			code = finish_one(fuzz, &ones[i]);
+		cow_scenario_free(ones[i].scenario);
+	}
+	return code;
+}
+
+static enum cli_exit search(struct fuzz *fuzz)
+{
+	uint64_t start = fuzz_milliseconds(), told = 0;
+	uint64_t until = fuzz->seconds ? start + fuzz->seconds * 1000 : 0;
+	bool several = fuzz->referees[0].several != NULL;
+	struct fuzz_one ones[FUZZ_BATCH];
+	enum cli_exit code = CLI_HELD;
+
+	for (uint64_t n = 0; code == CLI_HELD && !fuzz->out_of_time;) {
+		size_t count = next_ones(fuzz, n, ones, several ? FUZZ_BATCH : 1);
+		uint64_t now = fuzz_milliseconds();
+
+		if (!count)
 			break;
-		}
 		tell(fuzz, now, &told);
-		code = do_one(fuzz, wanted[n % count], fuzz->seed + n / count);
+		if (until && now >= until)
+			fuzz->out_of_time = true;
+		else
+			code = several ? do_several(fuzz, ones, count, until) :
+					 do_one(fuzz, &ones[0]);
+		n += count;
 	}
 	tell(fuzz, 0, &told);
 	return code;
@@ -184,6 +247,12 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 	if (code == CLI_HELD)
 		code = number("--seconds", arguments->seconds, 1, &fuzz->seconds);
 	if (code == CLI_HELD)
+		code = number("--jobs", arguments->jobs, 1, &fuzz->jobs);
+	if (code == CLI_HELD && arguments->jobs && !arguments->host) {
+		cli_error("--jobs: goes with --host");
+		code = CLI_USAGE;
+	}
+	if (code == CLI_HELD)
 		code = want(fuzz, arguments->profile);
 	if (code == CLI_HELD && !arguments->host)
 		code = cli_parse_policies(arguments->policy ? arguments->policy : "all",
@@ -222,10 +291,10 @@ static enum cli_exit choose_referees(struct fuzz *fuzz)
 
 #ifdef COWLAB_HOST
 
-static enum cli_exit open_host(const struct cli_arguments *arguments, struct fuzz_host **host,
-			       struct fuzz_referee *referee)
+static enum cli_exit open_host(const struct cli_arguments *arguments, uint64_t jobs,
+			       struct fuzz_host **host, struct fuzz_referee *referee)
 {
-	return fuzz_host_open(arguments->policy, host, referee);
+	return fuzz_host_open(arguments->policy, jobs, host, referee);
 }
 
 static void close_host(struct fuzz_host *host)
@@ -235,10 +304,10 @@ static void close_host(struct fuzz_host *host)
 
 #else
 
-static enum cli_exit open_host(const struct cli_arguments *arguments, struct fuzz_host **host,
-			       struct fuzz_referee *referee)
+static enum cli_exit open_host(const struct cli_arguments *arguments, uint64_t jobs,
+			       struct fuzz_host **host, struct fuzz_referee *referee)
 {
-	(void)arguments, (void)host, (void)referee;
+	(void)arguments, (void)jobs, (void)host, (void)referee;
 	cli_error("--host: built without the kernel's part");
 	return CLI_SYSTEM;
 }
@@ -265,7 +334,7 @@ enum cli_exit cli_fuzz(const struct cli_arguments *arguments)
 	if (code == CLI_HELD)
 		code = choose_referees(fuzz);
 	if (code == CLI_HELD && arguments->host)
-		code = open_host(arguments, &host, fuzz->referees);
+		code = open_host(arguments, fuzz->jobs, &host, fuzz->referees);
 	if (code == CLI_HELD)
 		fuzz->flags = fuzz->referees[0].flags;
 	if (code == CLI_HELD) {

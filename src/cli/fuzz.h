@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
  * What cowlab fuzz searches, and what it found.  fuzz.c searches, fuzz_keep.c shrinks and saves,
- * fuzz_host.c asks the running kernel, fuzz_write.c writes.
+ * fuzz_host.c asks the running kernel,
+ * fuzz_jobs.c asks it several at a time, fuzz_write.c writes.
  */
 #ifndef COWLAB_CLI_FUZZ_H
 #define COWLAB_CLI_FUZZ_H
 
 #include "cli/cli.h"
+
+/* A scenario on its way, and what came of it. */
+struct fuzz_one {
+	enum cow_profile profile;
+	uint64_t seed;
+	cow_scenario *scenario;
+	int made, error;   /* of its making, and of comparing it: 0 or a negative errno */
+	bool compared;     /* beside others; a difference is still to be confirmed */
+	struct cow_difference difference;
+};
 
 /* Who a scenario is shown to: the simulator under a policy, or a kernel. */
 struct fuzz_referee {
@@ -18,6 +29,11 @@ struct fuzz_referee {
 	void (*shrinking)(void *ctx, bool begins);
 	int (*observe)(void *ctx, const cow_scenario *scenario, cow_sink_fn *sink, void *to);
 	unsigned flags; /* COW_GENERATE_*: what it can be asked */
+	/* NULL but for a kernel that is asked several at a time.  Makes and compares the scenarios,
+	 * in order, until a time in milliseconds, 0: none; returns how many were begun. */
+	size_t (*several)(void *ctx, struct fuzz_one *ones, size_t count, uint64_t until);
+	/* of one that was: compares it if it was not, and makes sure of a difference */
+	int (*confirm)(void *ctx, struct fuzz_one *one);
 };
 
 /* One sort of difference: the first scenario that had it, and how often it came. */
@@ -46,6 +62,7 @@ enum { FUZZ_FOUND = 64 /* sorts of differences that are kept */, FUZZ_KNOWN = 32
 
 struct fuzz {
 	uint64_t seed, count, seconds; /* count 0: no bound */
+	uint64_t jobs;                 /* at a time, beside a kernel; 0: as many as there are CPUs */
 	const char *shrink_to;         /* NULL: print them */
 	unsigned flags;                /* COW_GENERATE_* */
 	cow_policies *policies;
@@ -72,10 +89,21 @@ void fuzz_keep_name(struct fuzz *fuzz, const char *name);
 #ifdef COWLAB_HOST
 /* fuzz_host.c.  policy NULL: that of the running kernel.  What went wrong has been printed. */
 struct fuzz_host;
-enum cli_exit fuzz_host_open(const char *policy, struct fuzz_host **out,
+enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, struct fuzz_host **out,
 			     struct fuzz_referee *referee);
 void fuzz_host_close(struct fuzz_host *host);
+
+/* fuzz_jobs.c: threads, each with a lane of a session of its own; the caller is the first. */
+struct fuzz_jobs;
+/* `jobs` 0: as many as there are CPUs; one: NULL is what comes out.  0 or a negative errno. */
+int fuzz_jobs_start(const struct cow_host_options *options, cow_host *first, uint64_t jobs,
+		    const struct cow_policy *policy, unsigned flags, struct fuzz_jobs **out);
+size_t fuzz_jobs_do(struct fuzz_jobs *jobs, struct fuzz_one *ones, size_t count, uint64_t until);
+void fuzz_jobs_end(struct fuzz_jobs *jobs);
 #endif
+
+/* fuzz.c: of a clock that only goes on. */
+uint64_t fuzz_milliseconds(void);
 
 /* fuzz_write.c.  Returns 0 or a negative errno. */
 int fuzz_write(const struct fuzz *fuzz, enum cow_format format);

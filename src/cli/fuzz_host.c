@@ -23,6 +23,7 @@ struct fuzz_host {
 	cow_policies *policies;
 	const struct cow_policy *policy;
 	time_t until; /* shrinking ends then; 0: nothing is being shrunk */
+	struct fuzz_jobs *jobs; /* NULL: one at a time */
 };
 
 static time_t seconds_now(void)
@@ -49,14 +50,11 @@ static bool same(const struct cow_difference *a, const struct cow_difference *b)
 	return a->agreement == b->agreement && a->line == b->line && !strcmp(a->kind, b->kind);
 }
 
-static int compare(void *ctx, const cow_scenario *scenario, struct cow_difference *out)
+/* Makes sure of a difference, if there is one. */
+static int repeat(struct fuzz_host *host, const cow_scenario *scenario, struct cow_difference *out)
 {
-	struct fuzz_host *host = ctx;
-	int error;
+	int error = 0;
 
-	if (host->until && seconds_now() >= host->until)
-		return -ECANCELED;
-	error = compare_once(host, scenario, out);
 	for (int i = 0; i < REPEATS && !error && out->agreement == COW_DIFFERS; i++) {
 		struct cow_difference again = { 0 };
 
@@ -65,6 +63,33 @@ static int compare(void *ctx, const cow_scenario *scenario, struct cow_differenc
 			out->agreement = COW_UNSTABLE;
 	}
 	return error;
+}
+
+static int compare(void *ctx, const cow_scenario *scenario, struct cow_difference *out)
+{
+	struct fuzz_host *host = ctx;
+	int error;
+
+	if (host->until && seconds_now() >= host->until)
+		return -ECANCELED;
+	error = compare_once(host, scenario, out);
+	return error ? error : repeat(host, scenario, out);
+}
+
+static size_t several(void *ctx, struct fuzz_one *ones, size_t count, uint64_t until)
+{
+	struct fuzz_host *host = ctx;
+
+	return fuzz_jobs_do(host->jobs, ones, count, until);
+}
+
+/* Alone on the machine, and so the same whoever it was beside. */
+static int confirm(void *ctx, struct fuzz_one *one)
+{
+	if (one->error)
+		return one->error;
+	return one->compared ? repeat(ctx, one->scenario, &one->difference) :
+			       compare(ctx, one->scenario, &one->difference);
 }
 
 static void shrinking(void *ctx, bool begins)
@@ -106,7 +131,7 @@ static enum cli_exit choose_policy(struct fuzz_host *host, const char *name)
 	return CLI_HELD;
 }
 
-enum cli_exit fuzz_host_open(const char *policy, struct fuzz_host **out,
+enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, struct fuzz_host **out,
 			     struct fuzz_referee *referee)
 {
 	struct fuzz_host *host = calloc(1, sizeof(*host));
@@ -125,18 +150,28 @@ enum cli_exit fuzz_host_open(const char *policy, struct fuzz_host **out,
 		return CLI_SYSTEM;
 	}
 	code = choose_policy(host, policy);
-	if (code == CLI_HELD)
-		*referee = (struct fuzz_referee){ .name = host->policy->name, .compare = compare,
+	if (code != CLI_HELD)
+		return code;
+	error = fuzz_jobs_start(&options, host->host, jobs, host->policy,
+				cow_host_generates(host->host), &host->jobs);
+	if (error) {
+		cli_error("--jobs: %s", cow_strerror(error));
+		return CLI_SYSTEM;
+	}
+	*referee = (struct fuzz_referee){ .name = host->policy->name, .compare = compare,
 						  .ctx = host, .policy = host->policy,
 						  .shrinking = shrinking, .observe = observe,
+						  .several = host->jobs ? several : NULL,
+						  .confirm = confirm,
 						  .flags = cow_host_generates(host->host) };
-	return code;
+	return CLI_HELD;
 }
 
 void fuzz_host_close(struct fuzz_host *host)
 {
 	if (!host)
 		return;
+	fuzz_jobs_end(host->jobs);
 	cow_policies_free(host->policies);
 	cow_host_close(host->host);
 	free(host);

@@ -168,9 +168,8 @@ static const char explore_help[] =
 	"example: cowlab explore --policy mapcount --find leak | cowlab run -\n";
 
 static const char fuzz_help[] =
-	"usage: cowlab fuzz [--host] [--seed S] [--count N | --seconds T]\n"
-	"                   [--profile LIST] [--policy LIST] [--shrink-to DIR]\n"
-	"                   [--format text|json|csv]\n"
+	"usage: cowlab fuzz [--host [--jobs N]] [--seed S] [--count N | --seconds T]\n"
+	"          [--profile LIST] [--policy LIST] [--shrink-to DIR] [--format FORM]\n"
 	"\n"
 	"Runs random scenarios in the simulator, and looks for what must not be: a\n"
 	"machine whose counts are wrong, a verdict that a policy promises not to have,\n"
@@ -179,6 +178,7 @@ static const char fuzz_help[] =
 	"\n"
 	"  --host           beside the running kernel instead: where it and the simulator\n"
 	"                   under its policy (or that of --policy) come to different ends\n"
+	"  --jobs N         so many of them at a time, where they allow it (CPUs)\n"
 	"  --seed S         where to begin (1); a seed gives the same results everywhere\n"
 	"  --count N        scenarios (1000, if there is no --seconds)\n"
 	"  --seconds T      stop after T seconds\n"
@@ -224,7 +224,7 @@ const struct cli_verb cli_verbs[] = {
 	{ "explore", cli_explore, CLI_POLICY | CLI_FORMAT | CLI_EXPLORE, 0, 0, NULL, explore_help },
 	{ "fuzz", cli_fuzz,
 	  CLI_SEED | CLI_COUNT | CLI_SECONDS | CLI_PROFILE | CLI_SHRINK_TO | CLI_POLICY |
-	  CLI_FORMAT | CLI_HOST,
+	  CLI_FORMAT | CLI_HOST | CLI_JOBS,
 	  0, 0, NULL, fuzz_help },
 #ifdef COWLAB_HOST
 	{ "host", cli_host, CLI_COMPARE | CLI_FACTS | CLI_POLICY, 1, -1, "FILE", host_help },

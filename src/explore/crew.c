@@ -88,7 +88,8 @@ static void *work_thread(void *argument)
 			break;
 		seen = search->round;
 		pthread_mutex_unlock(&search->lock);
-		work(worker);
+		if (worker->index < search->allowed)
+			work(worker);
 		pthread_mutex_lock(&search->lock);
 		if (!--search->busy)
 			pthread_cond_signal(&search->done);
@@ -99,8 +100,12 @@ static void *work_thread(void *argument)
 
 int crew_expand(struct search *search)
 {
-	bool alone = !search->threads || search->slice_count == 1;
+	bool alone;
 
+	search->allowed = search->options.allowance
+				  ? search->options.allowance(search->options.allowance_ctx)
+				  : UINT32_MAX;
+	alone = !search->threads || search->slice_count == 1 || search->allowed <= 1;
 	search->error = 0;
 	search->next = 0;
 	if (!alone) {
@@ -130,6 +135,7 @@ static int worker_open(struct search *search, uint32_t index)
 	search->workers[index] = worker;
 	search->worker_count = index + 1;
 	worker->search = search;
+	worker->index = index;
 	error = world_open(&worker->world, &search->rules, &search->allocator);
 	return error ? error : image_save(&worker->world, &worker->images[0]);
 }

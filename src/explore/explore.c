@@ -159,6 +159,8 @@ static int rules_make(struct rules *rules, const struct cow_explore_options *opt
 	rules->blind = rules->sides > 1 || options->predicate ? 0
 		       : rules->plain                         ? BLIND_ALL
 							      : BLIND_PINNED | BLIND_WRITE_REF;
+	rules->twins = twins_possible(rules, options);
+	rules->beside = options->beside;
 	rules->names_count = options->no_symmetry;
 	rules->never_equal = options->no_merge;
 	rules->unit = rules->huge ? HUGE_PAGES : 1;
@@ -195,6 +197,9 @@ static int check_options(const struct cow_explore_options *options, struct cow_e
 			      "the set of what to find has bits that stand for nothing");
 	if (options->resume && options->graph)
 		return refuse(error, -EINVAL, "a checkpoint has no edges");
+	if (options->beside_count > MOST_BESIDE || (options->beside_count && !options->beside))
+		return refuse(error, -EINVAL, "more than %d policies beside, or none there",
+			      MOST_BESIDE);
 	if (options->own_count && !options->own)
 		return refuse(error, -EINVAL, "kinds of the caller's are announced and not there");
 	return 0;
@@ -227,12 +232,16 @@ static void fill_totals(struct cow_exploration *x, enum cow_end end)
 
 static void search_reset(struct search *search)
 {
+	search->known[0].count = search->known[1].count = 0;
 	states_free(&search->states);
 	states_init(&search->states, &search->allocator, !search->options.no_merge,
 		    search->options.exact);
 	search->levels = search->expanded = 0;
 	search->found = search->settled;
 	search->transitions = search->edge_count = 0;
+	search->tried = 0;
+	search->sleeps = sleep_possible(&search->rules) && !search->options.graph &&
+			 !search->awake;
 	search->threads = search->round = 0;
 	search->quit = false;
 }
@@ -258,17 +267,50 @@ static int search_whole(struct cow_exploration *x, struct cow_error *error, enum
 			fill_totals(x, *end);
 		crew_close(search);
 	} while (result == -EAGAIN); /* the policy looks at more than was thought */
-	for (unsigned bit = 0; bit < COW_FIND_COUNT && !result; bit++)
-		if (search->found >> bit & 1)
-			result = found_make(x, bit);
+	if (!result)
+		result = exploration_tell(x);
 	if (result == -EUCLEAN)
 		refuse(error, result, "the engine does not come to what the search came to");
 	return result;
 }
 
-int cow_explore(const struct cow_explore_options *options, struct cow_error *error,
-		cow_exploration **out)
+int exploration_tell(cow_exploration *x)
 {
+	int error = 0;
+
+	for (unsigned bit = 0; bit < COW_FIND_COUNT && !error; bit++)
+		if (x->search.found >> bit & 1)
+			error = found_make(x, bit);
+	return error;
+}
+
+int exploration_make(const struct cow_explore_options *options, const struct rules *rules,
+		     cow_exploration **out)
+{
+	struct cow_exploration *x = cow_zalloc_(&options->allocator, sizeof(*x));
+
+	*out = NULL;
+	if (!x)
+		return -ENOMEM;
+	x->search.options = *options;
+	x->search.rules = *rules;
+	if (!x->search.options.threads)
+		x->search.options.threads = 1;
+	if (meter_init(&x->search.meter, &options->allocator, &x->search.allocator)) {
+		cow_release_(&options->allocator, x, sizeof(*x));
+		return -ENOMEM;
+	}
+	pthread_mutex_init(&x->search.lock, NULL);
+	pthread_cond_init(&x->search.work, NULL);
+	pthread_cond_init(&x->search.done, NULL);
+	*out = x;
+	return 0;
+}
+
+int explore_with(const struct cow_explore_options *options, bool awake, struct cow_error *error,
+		 cow_exploration **out)
+{
+	struct rules rules = { 0 };
 	struct cow_exploration *x;
 	enum cow_end end = COW_END_COMPLETE;
 	int result;
@@ -279,20 +321,12 @@ int cow_explore(const struct cow_explore_options *options, struct cow_error *err
 	result = check_options(options, error);
 	if (result)
 		return result;
-	x = cow_zalloc_(&options->allocator, sizeof(*x));
-	if (!x)
+	result = rules_make(&rules, options, error);
+	if (result)
+		return result;
+	if (exploration_make(options, &rules, &x))
 		return refuse(error, -ENOMEM, "no host memory for a search");
-	x->search.options = *options;
-	if (!x->search.options.threads)
-		x->search.options.threads = 1;
-	result = rules_make(&x->search.rules, options, error);
-	if (result || meter_init(&x->search.meter, &options->allocator, &x->search.allocator)) {
-		cow_release_(&options->allocator, x, sizeof(*x));
-		return result ? result : -ENOMEM;
-	}
-	pthread_mutex_init(&x->search.lock, NULL);
-	pthread_cond_init(&x->search.work, NULL);
-	pthread_cond_init(&x->search.done, NULL);
+	x->search.awake = awake;
 	result = search_whole(x, error, &end);
 	if (result) {
 		if (result == -ENOMEM)
@@ -303,6 +337,12 @@ int cow_explore(const struct cow_explore_options *options, struct cow_error *err
 	}
 	*out = x;
 	return 0;
+}
+
+int cow_explore(const struct cow_explore_options *options, struct cow_error *error,
+		cow_exploration **out)
+{
+	return explore_with(options, false, error, out);
 }
 
 void cow_exploration_free(cow_exploration *x)
@@ -318,6 +358,9 @@ void cow_exploration_free(cow_exploration *x)
 	}
 	cow_release_(&x->search.allocator, x->search.edges,
 		     x->search.edge_room * sizeof(*x->search.edges));
+	for (int i = 0; i < 2; i++)
+		cow_release_(&x->search.allocator, x->search.known[i].moves,
+			     x->search.known[i].room * sizeof(*x->search.known[i].moves));
 	states_free(&x->search.states);
 	pthread_mutex_destroy(&x->search.lock);
 	pthread_cond_destroy(&x->search.work);
@@ -339,7 +382,7 @@ const struct cow_counterexample *cow_exploration_counterexample(const cow_explor
 
 int cow_exploration_save(const cow_exploration *x, cow_sink_fn *sink, void *ctx)
 {
-	if (x->totals.end == COW_END_COMPLETE || x->totals.end == COW_END_FOUND || !sink)
+	if (x->twin || x->totals.end == COW_END_COMPLETE || x->totals.end == COW_END_FOUND || !sink)
 		return -EINVAL;
 	return checkpoint_save(&x->search, sink, ctx);
 }

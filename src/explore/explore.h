@@ -12,7 +12,7 @@
 #ifndef COWLAB_EXPLORE_EXPLORE_H
 #define COWLAB_EXPLORE_EXPLORE_H
 
-#include "explore/moves.h"
+#include "explore/sleep.h"
 #include "explore/states.h"
 
 #include <pthread.h>
@@ -26,6 +26,7 @@ struct reached {
 	uint32_t known;   /* state, or NO_STATE */
 	uint16_t move;
 	uint16_t found;
+	uint16_t place;   /* of the move among those of the parent */
 	uint32_t text;    /* where its form begins, with exact */
 };
 
@@ -49,7 +50,8 @@ struct slice {
 	uint32_t first, end;
 	struct reached *reached; size_t room; uint32_t count;
 	char *text; size_t text_room; size_t text_size;
-	uint64_t transitions;
+	uint64_t transitions, tried;
+	uint64_t known[SLICE]; /* by state: its moves that need not wait for what is added */
 	struct sighting sightings[COW_FIND_COUNT];
 };
 
@@ -62,11 +64,15 @@ struct edge {
 /* One thread's world, and the states on the path to where it is. */
 struct worker {
 	struct search *search;
+	uint32_t index;
 	struct world world;
 	struct image images[MOST_DEPTH + 1];
 	uint32_t path[MOST_DEPTH + 1];
 	uint32_t depth;          /* images that are good, less one */
+	uint32_t place;          /* of the move that is tried */
 	bool open;
+	struct look look;        /* of the state last expanded from */
+	struct nap nap;          /* of the state that is expanded */
 	struct form form;
 	char text[5 * FORM_WORDS];
 	struct move moves[MOST_MOVES];
@@ -92,6 +98,14 @@ struct search {
 	uint32_t levels;       /* begun */
 	uint32_t expanded;     /* states */
 	uint64_t transitions;
+	uint64_t tried;        /* of these, those whose move was done */
+	bool awake;            /* no move may sleep, for tests */
+	bool sleeps;           /* moves may; then of the last two levels: */
+	struct known_moves {
+		uint32_t first, count; /* states */
+		uint64_t *moves; size_t room; /* of each, those that led to states from before its first
+		                                 child */
+	} known[2];
 	struct way ways[COW_FIND_COUNT];
 	unsigned found;
 	unsigned settled;      /* of these, what was found in an earlier round: see search.c */
@@ -105,6 +119,7 @@ struct search {
 	pthread_mutex_t lock;
 	pthread_cond_t work, done;
 	uint32_t threads;      /* that were started, beside the caller's */
+	uint32_t allowed;      /* workers of this batch: the first ones */
 	uint32_t round;        /* batches given out */
 	uint32_t busy;         /* threads at work */
 	uint32_t next;         /* slice that nobody has taken */
@@ -114,11 +129,28 @@ struct search {
 
 struct cow_exploration {
 	struct search search;
+	bool twin;             /* there are no states */
 	struct cow_explore_totals totals;
 	struct cow_counterexample counterexamples[COW_FIND_COUNT];
 	char *lines[COW_FIND_COUNT]; size_t line_size[COW_FIND_COUNT];
 	cow_scenario *scenarios[COW_FIND_COUNT];
 };
+
+/* ---- explore.c ---- */
+
+/* cow_explore; `awake`: every move is done. */
+int explore_with(const struct cow_explore_options *options, bool awake, struct cow_error *error,
+		 cow_exploration **out);
+/* An exploration that has not begun.  Returns 0 or -ENOMEM. */
+int exploration_make(const struct cow_explore_options *options, const struct rules *rules,
+		     cow_exploration **out);
+/* Makes the counterexamples of what was found. */
+int exploration_tell(cow_exploration *x);
+
+/* ---- twin.c ---- */
+
+/* Who of the policies beside might have the same search. */
+uint32_t twins_possible(const struct rules *rules, const struct cow_explore_options *options);
 
 /* ---- search.c ---- */
 
@@ -127,6 +159,20 @@ int search_begin(struct search *search);
 uint32_t search_depth(const struct search *search, uint32_t state);
 /* Expands the states of a slice. */
 int slice_expand(struct worker *worker, struct slice *slice);
+
+/* ---- past.c ---- */
+
+/* A level begins: room for what is known of its states.  Returns 0 or -ENOMEM. */
+int past_begin(struct search *search);
+/* The moves of a state of the level before that, by place, that led to states from before its first
+ * child; none, if that has not been noted. */
+uint64_t past_of(const struct search *search, uint32_t state);
+/* A move of a state of the slice leads to a state that is there. */
+void past_note(struct slice *slice, uint32_t state, uint32_t place);
+/* Keeps what was noted in a slice; adds to it. */
+void past_take(struct search *search, const struct slice *slice);
+void past_add(struct search *search, uint32_t state, uint32_t place);
+uint64_t past_bytes(const struct search *search);
 
 /* ---- crew.c ---- */
 
@@ -140,8 +186,6 @@ void crew_close(struct search *search);
 
 /* ---- found.c ---- */
 
-/* The moves that lead to a state.  Returns how many. */
-uint32_t path_moves(const struct states *states, uint32_t state, uint16_t moves[MOST_DEPTH]);
 /* Makes the counterexample for one bit.  Returns 0, -ENOMEM, or -EUCLEAN: a run of it does not
  * come to the same, which is a fault of the program. */
 int found_make(struct cow_exploration *x, unsigned bit);

@@ -52,21 +52,6 @@ static void text_add(struct text *text, const char *format, ...)
 	text->size += (size_t)length;
 }
 
-uint32_t path_moves(const struct states *states, uint32_t state, uint16_t moves[MOST_DEPTH])
-{
-	uint32_t count = 0;
-
-	for (; state; state = state_parent(states, state))
-		moves[count++] = state_move(states, state);
-	for (uint32_t low = 0, high = count - 1; count && low < high; low++, high--) {
-		uint16_t move = moves[low];
-
-		moves[low] = moves[high];
-		moves[high] = move;
-	}
-	return count;
-}
-
 /* ---- a move in words ---- */
 
 static uint32_t region_free(const struct world *world, const struct names *names, uint32_t but)

@@ -42,10 +42,18 @@ static int state_reach(struct worker *worker, uint32_t state)
 		common++;
 	image_load(&worker->world, &worker->images[common]);
 	for (uint32_t at = common + 1; at <= depth; at++) {
+		uint16_t move = state_move(states, path[at]);
 		struct outcome outcome;
 
 		worker->depth = at - 1;
-		error = world_do(&worker->world, move_of(state_move(states, path[at])), &outcome);
+		if (at == depth && worker->search->sleeps &&
+		    (!worker->look.is || worker->look.state != path[at - 1]))
+			look_at(&worker->look, &worker->world, path[at - 1]);
+		error = world_do(&worker->world, move_of(move), &outcome);
+		if (!error && at == depth && worker->search->sleeps)
+			nap_begin(&worker->nap, &worker->look, &worker->search->rules,
+				  past_of(worker->search, path[at - 1]), move_of(move),
+				  &outcome.seen[0]);
 		if (!error)
 			error = image_save(&worker->world, &worker->images[at]);
 		if (error)
@@ -86,6 +94,8 @@ static int reached_add(struct worker *worker, struct slice *slice, struct reache
 static int reached_take(struct worker *worker, struct slice *slice, struct reached *reached,
 			size_t text_size)
 {
+	if (reached->known != NO_STATE)
+		past_note(slice, reached->parent, reached->place);
 	if (reached->known != NO_STATE && !worker->search->options.graph)
 		return 0;
 	return reached_add(worker, slice, *reached, text_size);
@@ -132,14 +142,15 @@ static int move_try(struct worker *worker, struct slice *slice, uint32_t state, 
 {
 	struct search *search = worker->search;
 	const bool now = search->states.exact || search->options.predicate;
-	struct reached reached = { .parent = state, .known = state, .move = move_code(move) };
+	struct reached reached = { .parent = state, .known = state, .move = move_code(move),
+				   .place = worker->place };
 	struct outcome outcome;
 	size_t text_size = 0;
 	int error = world_do(&worker->world, move, &outcome);
 
 	if (error)
 		return error;
-	slice->transitions++;
+	slice->tried++;
 	*changed = !outcome.same;
 	if (!outcome.same && !(outcome.found & COW_FIND(DIFFERENCE))) {
 		form_make(&worker->world, &worker->form);
@@ -162,13 +173,22 @@ int slice_expand(struct worker *worker, struct slice *slice)
 	slice->count = 0;
 	slice->text_size = 0;
 	slice->transitions = 0;
+	slice->tried = 0;
+	memset(slice->known, 0, sizeof(slice->known));
+	worker->nap.any = false;
 	memset(slice->sightings, 0, sizeof(slice->sightings));
 	for (uint32_t state = slice->first; state < slice->end; state++) {
 		int error = state_reach(worker, state);
 		uint32_t moves = error ? 0 : moves_list(&worker->world, worker->moves);
 		bool changed = false;
 
+		slice->transitions += moves;
 		for (uint32_t i = 0; i < moves && !error; i++) {
+			if (worker->nap.any && nap_has(&worker->nap, worker->moves[i])) {
+				past_note(slice, state, i);
+				continue;
+			}
+			worker->place = i;
 			if (changed)
 				image_load(&worker->world, &worker->images[worker->depth]);
 			error = move_try(worker, slice, state, worker->moves[i], &changed);
@@ -206,6 +226,9 @@ static void way_keep(struct search *search, unsigned bit, const struct sighting 
 /* Adds what a slice found new. */
 static int slice_take(struct search *search, const struct slice *slice)
 {
+	uint32_t parent = NO_STATE, children = 0;
+
+	past_take(search, slice);
 	for (uint32_t i = 0; i < slice->count; i++) {
 		const struct reached *reached = &slice->reached[i];
 		size_t size;
@@ -213,8 +236,14 @@ static int slice_take(struct search *search, const struct slice *slice)
 		uint32_t known = reached->known;
 		int error = 0;
 
+		if (reached->parent != parent)
+			children = search->states.count;
+		parent = reached->parent;
+
 		if (known == NO_STATE)
 			known = states_find(&search->states, reached->hash, text, size);
+		if (known < children)
+			past_add(search, parent, reached->place);
 		if (known == NO_STATE) {
 			known = search->states.count;
 			error = states_add(&search->states, reached->hash, reached->parent,
@@ -226,6 +255,7 @@ static int slice_take(struct search *search, const struct slice *slice)
 			return error;
 	}
 	search->transitions += slice->transitions;
+	search->tried += slice->tried;
 	for (unsigned bit = 0; bit < COW_FIND_COUNT; bit++)
 		if (slice->sightings[bit].is && !(search->found >> bit & 1))
 			way_keep(search, bit, &slice->sightings[bit]);
@@ -257,7 +287,8 @@ static bool batch_fits(const struct search *search)
 		texts += search->states.exact ? search->slices[i].text_size : 0;
 	}
 	return !search->options.memory ||
-	       states_want(&search->states, more) + texts + (texts ? TEXT_CHUNK : 0) <=
+	       states_want(&search->states, more) + texts + (texts ? TEXT_CHUNK : 0) +
+			       past_bytes(search) <=
 		       search->options.memory;
 }
 
@@ -286,6 +317,7 @@ static bool interrupted(struct search *search)
 		.transitions = search->transitions,
 		.bytes = search->meter.held,
 		.found = search->found,
+		.twins = search->rules.twins,
 	};
 
 	return search->options.progress &&
@@ -297,8 +329,10 @@ static bool exposed(struct search *search)
 {
 	unsigned bits = 0;
 
-	for (uint32_t i = 0; i < search->worker_count; i++)
+	for (uint32_t i = 0; i < search->worker_count; i++) {
 		bits |= world_exposed(&search->workers[i]->world);
+		search->rules.twins &= world_twins(&search->workers[i]->world);
+	}
 	bits &= search->rules.blind;
 	search->rules.blind &= ~bits;
 	return bits;
@@ -374,6 +408,9 @@ int search_run(struct search *search, enum cow_end *end)
 				return 0;
 			}
 			search->level_first[++search->levels] = search->states.count;
+			error = past_begin(search);
+			if (error)
+				return error;
 			continue;
 		}
 		batch_cut(search, level_end);

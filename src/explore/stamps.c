@@ -95,15 +95,15 @@ void put_expected(struct taking *t, uint64_t stamp)
 	put_named(t, stamp);
 }
 
-/* What an observer would make of finding in a frame what it does not expect: 0 if it does.  Of
- * what lies in its past the means are irrelevant, and of what does not those of the expected
- * write. */
+/* What an observer would make of finding in a frame what it does not expect: 0 if it does, or if no
+ * word that is still asked for can come of it.  Of what lies in its past the means are irrelevant,
+ * and of what does not those of the expected write. */
 uint32_t pair_code(const struct taking *t, uint64_t expected, uint64_t seen, uint32_t observer,
 		   const struct record *record)
 {
-	const unsigned all = COW_VERDICT(LEAK) | COW_VERDICT(CORRUPTION) | COW_VERDICT(STALE_PIN) |
-			     COW_VERDICT(STALE_GET);
-	unsigned word;
+	const unsigned stale = COW_VERDICT(STALE_PIN) | COW_VERDICT(STALE_GET);
+	const unsigned all = COW_VERDICT(LEAK) | COW_VERDICT(CORRUPTION) | stale;
+	unsigned word, later;
 
 	if (expected == seen || (t->rules->done & all) == all)
 		return 0;
@@ -112,14 +112,14 @@ uint32_t pair_code(const struct taking *t, uint64_t expected, uint64_t seen, uin
 		return 64 | (word & ~t->rules->done);
 	}
 	if (expected & STAMP_BY_GET)
-		word = COW_VERDICT(STALE_GET);
-	else if (record && !record->stale) /* it may be yet, and then the word is another */
-		return 128 | means_of(expected);
-	else if (record)
-		word = record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET);
-	else
-		word = expected & STAMP_BY_PIN ? COW_VERDICT(STALE_PIN) : COW_VERDICT(CORRUPTION);
-	return word & ~t->rules->done;
+		return COW_VERDICT(STALE_GET) & ~t->rules->done;
+	word = expected & STAMP_BY_PIN ? COW_VERDICT(STALE_PIN) : COW_VERDICT(CORRUPTION);
+	/* The word of a reference that has become stale; a process may take one of either kind. */
+	later = !record ? stale
+			: record->promised ? COW_VERDICT(STALE_PIN) : COW_VERDICT(STALE_GET);
+	if (record && record->stale)
+		return later & ~t->rules->done;
+	return (word | later) & ~t->rules->done ? 128 | means_of(expected) : 0;
 }
 
 /* What a cell, or its shared cell, makes of what the observer finds in a frame. */

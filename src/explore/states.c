@@ -238,6 +238,21 @@ int states_add(struct states *states, struct hash128 hash, uint32_t parent, uint
 	return 0;
 }
 
+uint32_t path_moves(const struct states *states, uint32_t state, uint16_t *moves)
+{
+	uint32_t count = 0;
+
+	for (; state; state = state_parent(states, state))
+		moves[count++] = state_move(states, state);
+	for (uint32_t low = 0, high = count - 1; count && low < high; low++, high--) {
+		uint16_t move = moves[low];
+
+		moves[low] = moves[high];
+		moves[high] = move;
+	}
+	return count;
+}
+
 size_t form_pack(const struct form *form, char *to)
 {
 	size_t size = 0;

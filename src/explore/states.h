@@ -64,6 +64,8 @@ void states_expect_more(const struct states *states, struct hash128 hash);
 /* Adds one that is not there; there must be room.  Returns 0 or -ENOMEM (of forms alone). */
 int states_add(struct states *states, struct hash128 hash, uint32_t parent, uint16_t move,
 	       const char *text, size_t size);
+/* The moves that lead to a state, into room for all of them.  Returns how many. */
+uint32_t path_moves(const struct states *states, uint32_t state, uint16_t *moves);
 /* A packed form has its length before it. */
 static inline void text_head(char *to, size_t size)
 {

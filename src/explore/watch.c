@@ -5,6 +5,9 @@
  * differ in it alone are equal.  So each view is tried in all the ways that would count as equal,
  * and the first answer that differs exposes the bit.  Then the search begins anew, and tells such
  * states apart.
+ *
+ * Others are asked the same, in all these ways: who answers each time as the policy does would
+ * have the same search, as nothing else of it is looked at (twin.c says where that is so).
  */
 #include "explore/watch.h"
 
@@ -16,6 +19,16 @@ static struct cow_view flip(struct cow_view view, unsigned bits)
 	return view;
 }
 
+/* Who answers otherwise is no twin. */
+static void watch_twins(struct watch *watch, enum cow_decision_id id, struct cow_view view,
+			enum cow_action action)
+{
+	for (uint32_t i = 0; watch->twins >> i; i++)
+		if ((watch->twins >> i & 1) &&
+		    watch->beside[i]->decide[id](view)->action != action)
+			watch->twins &= ~(UINT32_C(1) << i);
+}
+
 /* Tries a view in all the ways that would count as equal. */
 static void watch_view(struct watch *watch, enum cow_decision_id id, struct cow_view view,
 		       unsigned sure)
@@ -23,10 +36,17 @@ static void watch_view(struct watch *watch, enum cow_decision_id id, struct cow_
 	cow_decide_fn *decide = watch->policy->decide[id];
 	enum cow_action action = decide(view)->action;
 
-	for (unsigned bits = 1; bits <= BLIND_ALL; bits++)
-		if (!(bits & ~watch->blind) && !(bits & (watch->exposed | sure)) &&
-		    decide(flip(view, bits))->action != action)
+	watch_twins(watch, id, view, action);
+	for (unsigned bits = 1; bits <= BLIND_ALL; bits++) {
+		enum cow_action other;
+
+		if (bits & sure)
+			continue;
+		other = decide(flip(view, bits))->action;
+		watch_twins(watch, id, flip(view, bits), other);
+		if (!(bits & ~watch->blind) && !(bits & watch->exposed) && other != action)
 			watch->exposed |= bits;
+	}
 }
 
 /* Whoever pins a page that it still has, has taken a pin: in each of two equal states. */

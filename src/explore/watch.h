@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whether a policy looks at what it is held to ignore.
+ * Whether a policy looks at what it is held to ignore, and which others answer as it does.
  */
 #ifndef COWLAB_EXPLORE_WATCH_H
 #define COWLAB_EXPLORE_WATCH_H
@@ -15,12 +15,14 @@ enum blind {
 	BLIND_ALL = 7,
 };
 
-enum { WATCHED = 1024 };
+enum { WATCHED = 1024, MOST_BESIDE = 32 };
 
 struct watch {
 	const struct cow_policy *policy;
 	const struct cow_audit *audit;
 	unsigned blind, exposed;
+	const struct cow_policy *const *beside; /* asked the same */
+	uint32_t twins;          /* of these, who has not answered otherwise so far */
 	uint64_t known[WATCHED]; /* views that were tried, by hash; 0: none */
 };
 

@@ -25,6 +25,11 @@ unsigned world_exposed(const struct world *world)
 	return exposed;
 }
 
+uint32_t world_twins(const struct world *world)
+{
+	return world->sides[0].needs->watch.twins;
+}
+
 static void *arena_zalloc(void *ctx, size_t size)
 {
 	struct arena *arena = ctx;
@@ -139,7 +144,9 @@ static int side_make(struct side *side, const struct rules *rules, uint32_t inde
 	side->engine->pages[1] = rules->home;
 	side->needs->watch.policy = rules->policy[index];
 	side->needs->watch.blind = rules->blind;
-	if (rules->blind) {
+	side->needs->watch.beside = rules->beside;
+	side->needs->watch.twins = rules->twins;
+	if (rules->blind || rules->twins) {
 		struct cow_observer observer = { .size = sizeof(observer),
 						 .ctx = &side->needs->watch,
 						 .decision = watch_decision };

@@ -44,6 +44,8 @@ struct rules {
 	bool pairs;          /* of stamps it matters only who can see which */
 	unsigned blind;      /* enum blind: what the policy has been seen to ignore so far */
 	unsigned done;       /* verdict words whose shortest sequence is known */
+	const struct cow_policy *const *beside; /* asked the same as the policy */
+	uint32_t twins;      /* of these, who has not answered otherwise so far */
 	uint32_t unit;       /* base pages of one page of the region: 1 or HUGE_PAGES */
 	uint32_t home;       /* base pages from one home of a region to the other */
 	struct cow_geometry geometry;
@@ -133,6 +135,8 @@ void image_load(struct world *world, const struct image *image);
 void image_free(const struct world *world, struct image *image);
 /* The bits of rules.blind that some answer was seen to depend on. */
 unsigned world_exposed(const struct world *world);
+/* Who of rules.beside has answered as the policy did. */
+uint32_t world_twins(const struct world *world);
 /* Bytes of a state as it is. */
 size_t world_bytes(const struct world *world);
 

@@ -65,6 +65,7 @@ static void order_mmap(struct host_run *run, const struct cow_event *event,
 	region->hugetlb = event->flags & COW_EVENT_HUGETLB;
 	region->shared = shared;
 	region->made = true;
+	memset(region->wp, 0, sizeof(region->wp));
 	if (file) {
 		order->fd = run->file[event->file];
 		order->addr = host_addr(run, event->region, 0);
@@ -80,7 +81,7 @@ static void order_mmap(struct host_run *run, const struct cow_event *event,
 		order->advice = MADV_HUGEPAGE;
 	else if (run->host->kernel.thp_always && !(event->flags & COW_EVENT_HUGETLB))
 		order->advice = MADV_NOHUGEPAGE;
-	if (!run->host->kernel.around && (file || shared) && event->pages > 1 &&
+	if (!run->host->kernel.around && (file || shared) &&
 	    !(event->flags & COW_EVENT_HUGETLB))
 		region->apart = shared ? APART_VMAS : run->host->kernel.uffd_wp ? APART_UFFD
 										: APART_NOT;
@@ -106,9 +107,9 @@ static void order_fill(struct host_run *run, uint32_t statement, struct host_ord
 		order->advice = run->region[event->region].hugetlb; /* see worker.c */
 		run->region[event->other].apart = order->apart;
 		run->region[event->other].made = true;
+		memset(run->region[event->other].wp, 0, sizeof(run->region[event->other].wp));
 		run->region[event->other].guarded = run->region[event->region].guarded;
-		if (order->apart == APART_VMAS && run->host->kernel.moves_many)
-			order->apart = APART_NOT;
+		order->singly = !run->host->kernel.moves_many;
 		run->region[event->other].file = run->region[event->region].file;
 		run->region[event->other].hugetlb = run->region[event->region].hugetlb;
 		run->region[event->other].shared = run->region[event->region].shared;
@@ -257,6 +258,7 @@ static int apply_behind(struct host_run *run, const struct cow_event *event, str
 {
 	int error = -EBADF;
 
+	look_again(run->host);
 	if (run->reference[event->ref].taken) {
 		if (event->verb == COW_EV_PEEK)
 			error = reference_peek(run, event->ref, seen);
@@ -329,6 +331,40 @@ static int skip_if_missing(struct host_run *run, const struct cow_event *event, 
 	return -EIO;
 }
 
+/* A private mapping of a file is registered all along (worker.c), which what the scenario registers cannot
+ * be told from; and shared memory is in VMAs of one page, of which a registered one moves alone. */
+static const char *confused(struct host_run *run, const struct cow_event *event)
+{
+	struct host_region *region = event->region != COW_NONE ? &run->region[event->region] : NULL;
+	uint64_t first = event->first, end = first + event->pages;
+
+	if (!region || region->apart == APART_NOT)
+		return NULL;
+	if (event->verb == COW_EV_MREMAP && region->guarded && event->pages > 1)
+		return "here userfaultfd keeps pages from moving together";
+	if (event->verb != COW_EV_UFFD_WP)
+		return NULL;
+	if (event->value && end - first > region->wp[event->process].end - region->wp[event->process].first) {
+		region->wp[event->process].first = first;
+		region->wp[event->process].end = end;
+	}
+	if (!event->value && region->apart == APART_UFFD &&
+	    (first < region->wp[event->process].first || end > region->wp[event->process].end))
+		return "here userfaultfd has more registered than the scenario knows of";
+	return NULL;
+}
+
+static int skip_if_confused(struct host_run *run, const struct cow_event *event)
+{
+	const char *reason = confused(run, event);
+
+	if (!reason)
+		return 0;
+	run->skipped = true;
+	host_say(run->host, "%.100s:%u: %s", cow_scenario_name(run->scenario), run->line, reason);
+	return -EIO;
+}
+
 int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 {
 	const struct cow_event *event = &run->scenario->statements[statement].event;
@@ -355,6 +391,9 @@ int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 		*seen = (struct host_seen){ .failed = true, .vague = true };
 		return 0;
 	}
+	error = skip_if_confused(run, event);
+	if (error)
+		return error;
 	order_fill(run, statement, &order);
 	order.drain = !run->scenario->lru_batch;
 	error = look_before(run, event, owner);

@@ -65,7 +65,7 @@ bool fact_known(struct host_run *run, uint32_t slot, uint32_t region, uint64_t p
 		return kernel->scan && seen->present;
 	case FACT_UFFD_WP:
 		*value = seen->uffd_wp;
-		return kernel->uffd_wp && kernel->uffd_wp_shown && !none;
+		return kernel->uffd_wp && kernel->uffd_wp_shown && (!none || seen->uffd_wp);
 	default:
 		return false;
 	}

@@ -51,17 +51,33 @@ uint64_t process_start(pid_t pid)
 	return at && field == 22 ? strtoull(at, NULL, 10) : 0;
 }
 
-/* A number may be somebody else's by now; a pidfd, checked after it was had, cannot be. */
-static void end_worker(pid_t pid, uint64_t start)
+uint64_t ticks_now(void)
 {
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct timespec time;
+	uint64_t tick = UINT64_C(1000000000) / (uint64_t)sysconf(_SC_CLK_TCK);
+
+	clock_gettime(CLOCK_BOOTTIME, &time);
+	return ((uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec) / tick;
+}
+
+static bool is_there(const struct host_birth *birth)
+{
+	uint64_t start = process_start(birth->pid);
+
+	return start && start >= birth->from && start <= birth->to;
+}
+
+/* A number may be somebody else's by now; a pidfd, checked after it was had, cannot be. */
+static void end_worker(const struct host_birth *birth)
+{
+	int fd = (int)syscall(SYS_pidfd_open, birth->pid, 0);
 
 	if (fd < 0) {
-		if (errno == ENOSYS && process_start(pid) == start)
-			kill(pid, SIGKILL);
+		if (errno == ENOSYS && is_there(birth))
+			kill(birth->pid, SIGKILL);
 		return;
 	}
-	if (process_start(pid) == start)
+	if (is_there(birth))
 		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
 	close(fd);
 }
@@ -70,17 +86,16 @@ static bool end_workers(struct host_journal *journal)
 {
 	bool left = false;
 
-	for (uint32_t i = 0; i <= HOST_NURSERY; i++) {
-		pid_t pid = journal->worker[i].pid;
-		uint64_t start = journal->worker[i].start;
+	for (uint32_t i = 0; i < HOST_LANES * (HOST_NURSERY + 1); i++) {
+		struct host_birth *birth = &journal->worker[0][0] + i;
 
-		if (!pid)
+		if (!birth->pid)
 			continue;
-		if (!start || process_start(pid) != start) {
-			journal->worker[i].pid = 0;
+		if (!is_there(birth)) {
+			birth->pid = 0;
 			continue;
 		}
-		end_worker(pid, start);
+		end_worker(birth);
 		left = true;
 	}
 	return left;

@@ -8,6 +8,8 @@
  *   nursery   a small process that stays, and forks the first workers of every scenario
  *   journal   memory that coordinator and guardian share: what has to be undone
  *   session   struct cow_host: what is opened once (board, journal, /proc files, what was probed)
+ *   lane      a struct cow_host beside the session's first, with a board, a nursery and a CPU of
+ *             its own, for scenarios that have nothing to do with the rest of the system
  *   run       one scenario: its processes, references and files
  *
  * Nothing is guessed: an outcome comes from page frames before and after, the fault counters of the
@@ -20,7 +22,9 @@
 #include "base/alloc.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 enum {
 	HOST_PROCESSES = 128, /* living and dead, of one scenario */
@@ -30,7 +34,9 @@ enum {
 	HOST_FILES = 16,
 	HOST_PAGES = 1 << 16, /* pages of one place */
 	HOST_SETTINGS = 24,
+	HOST_LANES = 64,      /* of one session: scenarios at a time */
 	HOST_PAGE = 4096,     /* bytes */
+	HOST_VECTORS = 1024,  /* of a system call: UIO_MAXIOV */
 	HOST_PMD = 512,       /* pages that a PMD maps */
 };
 
@@ -64,6 +70,7 @@ struct host_order {
 	uint32_t slot;           /* of the child */
 	pid_t pid;               /* of the target of force-write; of a child, its own */
 	enum host_apart apart;   /* of mmap, mremap */
+	bool singly;             /* of mremap: the kernel moves one VMA at a time */
 	bool drain;              /* the LRU batch, when it is done */
 	long result;             /* 0, a pid, or a negative errno */
 	uint64_t done;           /* pages */
@@ -81,6 +88,9 @@ struct host_board {
 	struct host_order order[HOST_PROCESSES + 1];
 	uint64_t dummy[HOST_PROCESSES + 1];  /* touched to have the stack present */
 	struct host_touch touch[HOST_PAGES]; /* of the order being done */
+	struct iovec vectors[HOST_VECTORS];  /* the same */
+	/* where what is read for its reference's sake goes */
+	unsigned char page[HOST_PAGE] __attribute__((aligned(HOST_PAGE)));
 };
 
 /*
@@ -98,8 +108,15 @@ struct host_setting {
 	char value[64];  /* what it was */
 };
 
+/* A process by its number and when it was born: between two ticks, both included, as
+ * /proc/PID/stat counts them. */
+struct host_birth {
+	pid_t pid; /* 0: none */
+	uint64_t from, to;
+};
+
 struct host_journal {
-	struct { pid_t pid; uint64_t start; } worker[HOST_PROCESSES + 1]; /* as in /proc/PID/stat */
+	struct host_birth worker[HOST_LANES][HOST_PROCESSES + 1];
 	struct host_setting settings[HOST_SETTINGS];
 	uint32_t setting_count;
 	char swap[160];   /* a file that is, or is about to be, swapped to; "": none */
@@ -120,7 +137,9 @@ int guard_start(struct host_guard *guard);
 void guard_stop(struct host_guard *guard);
 /* Puts settings, swap and control group back; processes are ended before. */
 void journal_undo(struct host_journal *journal);
+/* When it was born, in ticks since the system was; 0: there is none. */
 uint64_t process_start(pid_t pid);
+uint64_t ticks_now(void);
 
 /* ---- settings.c ---- */
 
@@ -170,10 +189,10 @@ int uffd_descriptor(void);
 /* ---- look.c ---- */
 
 struct host_page {
-	bool present, swapped, file, uffd_wp, soft_dirty;
+	bool present, swapped, file, uffd_wp, soft_dirty, mapped_once;
 	uint64_t entry;    /* frame, or swap type and offset */
 	/* of kpageflags and kpagecount, by look_deeply */
-	bool zero, anon, exclusive, ksm, large, swapcache, writeback, huge;
+	bool zero, anon, exclusive, ksm, large, head, swapcache, writeback, huge;
 	bool lost;         /* it left the swap cache: see reclaim.c */
 	uint64_t mapcount;
 };
@@ -184,21 +203,37 @@ struct host_frame {
 	uint64_t when; /* host->now */
 };
 
-enum { HOST_FRAMES = 256 }; /* that are remembered */
+/* All that pagemap says of the window of a process, likewise. */
+struct host_view {
+	int pagemap;
+	uint64_t when;
+	uint64_t *entries; /* of the window */
+};
 
-int host_look(const struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
+enum { HOST_FRAMES = 256, HOST_VIEWS = 8 }; /* that are remembered */
+
+int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 	 struct host_page *out);
 /* Adds what the frames' flags say. */
 void look_deeply(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 		 struct host_page *out);
-/* The same, of more pages, when nothing has happened since the last look. */
+/*
+ * Who acts on a page says so: what was read before is read again.  Where pages change by themselves
+ * (reclaim, writeback, ksmd, huge pages), every look_deeply reads again, and no window is kept.
+ */
+void look_again(struct cow_host *host);
+/* For the time of a run: pages change by actions alone, and lie in this window. */
+int look_calmly(struct cow_host *host, uint64_t addr, uint64_t pages);
+void look_warily(struct cow_host *host);
+/* The same as look_deeply, of more pages, when nothing has happened since the last look. */
 void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 		    struct host_page *out);
 /* Flags of a frame; 0 where they cannot be read. */
 uint64_t frame_flags(const struct cow_host *host, uint64_t frame);
 
 enum {
-	KPF_WRITEBACK_BIT = 8, KPF_ANON_BIT = 12, KPF_SWAPCACHE_BIT = 13, KPF_HEAD_BIT = 15,
+	KPF_ACTIVE_BIT = 6, KPF_WRITEBACK_BIT = 8, KPF_ANON_BIT = 12, KPF_SWAPCACHE_BIT = 13,
+	KPF_SWAPBACKED_BIT = 14, KPF_HEAD_BIT = 15,
 	KPF_TAIL_BIT = 16, KPF_HUGE_BIT = 17, KPF_KSM_BIT = 21, KPF_ZERO_BIT = 24,
 	KPF_MLOCKED_BIT = 33, KPF_EXCLUSIVE_BIT = 34
 };
@@ -209,7 +244,12 @@ struct cow_host {
 	struct cow_allocator allocator;
 	bool facts;
 	uint32_t patience; /* milliseconds that an order may take */
+	struct cow_host *first;       /* of the session; itself, or the one that this is a lane of */
+	uint32_t lane;                /* 0: the first */
+	uint64_t lanes;               /* of the first: that are open, a bit each */
+	_Atomic int running;          /* of the first: calm scenarios; -1: one that is alone */
 	struct host_guard guard;
+	struct host_birth *workers;   /* of the lane, in the journal */
 	struct host_board *board;
 	pid_t nursery;
 	bool nursery_lost;    /* it died, or hung, in this run */
@@ -219,9 +259,13 @@ struct cow_host {
 	uint64_t swap_pages;  /* slots of the swap file in use; 0: it is off */
 	unsigned char affinity[128]; /* of the thread, before the session */
 	bool pinned;          /* to one CPU */
+	bool bound;           /* of a lane: the thread that uses it, to its CPU */
+	pthread_t thread;
 	bool huge;            /* the scenario may have huge pages */
-	uint64_t now;         /* counts looks; see look_deeply */
+	uint64_t now;         /* counts what was done; see look_again */
 	struct host_frame frames[HOST_FRAMES];
+	struct host_view views[HOST_VIEWS];
+	uint64_t window, window_pages; /* address; 0 pages: none */
 	char reason[1024];    /* of the last run */
 	struct cow_difference difference; /* of the last comparison */
 };
@@ -262,6 +306,7 @@ struct host_region {
 	bool shared;
 	bool made; /* somebody mapped it, or tried to */
 	bool guarded; /* userfaultfd was asked to protect it */
+	struct { uint64_t first, end; } wp[HOST_PROCESSES]; /* the most that each has registered */
 };
 
 /* What came of an event. */
@@ -287,6 +332,7 @@ struct host_run {
 	struct host_page *before, *after; /* HOST_PAGES each */
 	uint64_t *cached;             /* by swap_offset: frame in the swap cache; 0: unknown */
 	uint64_t slots;               /* length of that */
+	bool calm;                    /* plan_is_calm */
 	uint32_t settings;            /* mark in the journal */
 	uint32_t line;
 	bool dead;                    /* a worker died or hung: `reason` says which */
@@ -306,7 +352,8 @@ unsigned host_cpus(const struct cow_host *host);
 int process_order(struct host_run *run, uint32_t slot, const struct host_order *order);
 /* The worker's answer to the last order. */
 const struct host_order *process_answer(const struct host_run *run, uint32_t slot);
-void process_adopt(struct host_run *run, uint32_t slot, pid_t pid);
+/* Born at `from` or later. */
+void process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from);
 void process_reap(struct host_run *run, uint32_t slot);
 void processes_end(struct host_run *run);
 uint64_t host_addr(const struct host_run *run, uint32_t region, uint64_t page);
@@ -319,6 +366,11 @@ void host_say(struct cow_host *host, const char *format, ...) __attribute__((for
 
 /* True if the scenario can be run here; else host->reason says why not. */
 bool plan_allows(struct host_run *run);
+/*
+ * True if nothing that the scenario does, or depends on, is the system's: no setting, no reclaim,
+ * no ksmd, no huge page.  Its pages then change by its own events alone.
+ */
+bool plan_is_calm(const struct host_run *run);
 /* Settings, swap, hugetlb pool and files that the scenario wants.  Fills host->reason. */
 bool plan_prepare(struct host_run *run);
 
@@ -345,6 +397,16 @@ void outcome_of_access(struct host_run *run, const struct cow_event *event,
 void outcome_of_reference(struct host_run *run, const struct cow_event *event, uint32_t slot,
 			  const struct host_order *answer, struct host_seen *seen);
 void outcome_of_fork(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
+
+/* ---- lane.c ---- */
+
+int lane_open(struct cow_host *host, struct cow_host *first);
+void lane_close(struct cow_host *host);
+/* Before and after a scenario: -EBUSY if others run beside which it may not. */
+int lane_enter(struct cow_host *host, bool calm);
+void lane_leave(struct cow_host *host, bool calm);
+/* Takes the calling thread to a CPU, the last but `lane` of those that the session may use. */
+bool lane_pin(const struct cow_host *host, uint32_t lane);
 
 /* ---- run.c ---- */
 

@@ -15,30 +15,6 @@ static bool look_at(struct simulation *simulation, uint32_t process, uint32_t re
 
 /* ---- causes ---- */
 
-/* The place begins or ends within a large folio. */
-static bool cuts_folio(struct simulation *simulation, const struct cow_event *event)
-{
-	for (uint64_t i = 0; i < event->pages; i++) {
-		struct cow_page page, edge;
-		uint64_t at = event->first + i;
-
-		if (!look_at(simulation, event->process, event->region, at, &page) ||
-		    !page.present || !page.order)
-			continue;
-		if (i == 0 && at > 0 &&
-		    look_at(simulation, event->process, event->region, at - 1, &edge) &&
-		    edge.present && edge.frame + 1 == page.frame)
-			return true;
-		if (i + 1 == event->pages &&
-		    look_at(simulation, event->process, event->region, at + 1, &edge) &&
-		    edge.present && edge.frame == page.frame + 1)
-			return true;
-		if (page.folio_mapcount != UINT32_C(1) << page.order && !page.huge)
-			return true; /* not mapped as a whole */
-	}
-	return false;
-}
-
 /* A page that ksmd may take: what keeps it from merging with its like. */
 static void note_mergeable(struct known_past *past, struct host_run *run,
 			   struct simulation *simulation, uint32_t process, uint32_t region)
@@ -53,9 +29,26 @@ static void note_mergeable(struct known_past *past, struct host_run *run,
 	}
 }
 
+/* Marks the regions that map a frame, wherever it is. */
+static void note_frame(bool *regions, struct host_run *run, struct simulation *simulation,
+		       uint32_t frame)
+{
+	for (uint32_t process = 0; process < run->scenario->process_count; process++)
+		for (uint32_t i = 0; i < run->scenario->region_count && i < HOST_REGIONS; i++)
+			for (uint64_t at = 0; run->process[process].pid && run->region[i].made &&
+					      at < run->scenario->region_info[i].pages; at++) {
+				struct cow_page page;
+
+				if (look_at(simulation, process, i, at, &page) && page.present &&
+				    page.frame == frame)
+					regions[i] = true;
+			}
+}
+
 /* What madvise free has freed is about to be reclaimed, with a shared page or without swap. */
-static bool reclaims_free(const struct host_run *run, struct simulation *simulation,
-			  const struct cow_event *event, uint32_t process)
+static void note_reclaimed(struct known_past *past, struct host_run *run,
+			   struct simulation *simulation, const struct cow_event *event,
+			   uint32_t process)
 {
 	bool lazyfree = false, shared = !run->host->swap_pages;
 
@@ -67,7 +60,31 @@ static bool reclaims_free(const struct host_run *run, struct simulation *simulat
 		lazyfree |= page.lazyfree;
 		shared |= page.present && page.mapcount > 1;
 	}
-	return lazyfree && shared;
+	if (!lazyfree || !shared)
+		return;
+	past->lazyfree[event->region] = true;
+	for (uint64_t i = 0; i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(simulation, process, event->region, event->first + i, &page) &&
+		    page.lazyfree && page.mapcount > 1)
+			note_frame(past->lazyfree, run, simulation, page.frame);
+	}
+}
+
+/* madvise free of a page that a reference holds, or a reference to write to what was freed. */
+static bool frees_pinned(struct simulation *simulation, const struct cow_event *event)
+{
+	for (uint64_t i = 0; i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
+		    page.present && page.anon &&
+		    (event->verb == COW_EV_PIN ? page.lazyfree
+					       : page.refcount > page.folio_mapcount + page.swapcache))
+			return true;
+	}
+	return false;
 }
 
 /* A page of KSM is about to be reclaimed. */
@@ -84,47 +101,64 @@ static bool reclaims_merged(struct simulation *simulation, const struct cow_even
 	return false;
 }
 
-/* madvise free meets an anonymous page that others map too, and that is not in the swap cache. */
-static bool frees_shared(struct simulation *simulation, const struct cow_event *event)
+/* What makes a folio dirty and leaves its entry out: swap, FOLL_FORCE, FOLL_TOUCH. */
+static bool dirties_folio(const struct cow_event *event)
 {
-	for (uint64_t i = 0; i < event->pages; i++) {
+	return event->verb == COW_EV_SWAP_OUT || event->verb == COW_EV_FORCE_WRITE ||
+	       (event->verb == COW_EV_MADVISE && (event->flags == COW_ADV_PAGEOUT ||
+						  event->flags == COW_ADV_POPULATE_WRITE));
+}
+
+/* madvise free meets a shared page that may be dirty itself. */
+static void note_dirty(struct known_past *past, struct host_run *run, struct simulation *simulation,
+		       const struct cow_event *event)
+{
+	for (uint64_t i = 0; past->dirtied[event->region] && i < event->pages; i++) {
 		struct cow_page page;
 
 		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
-		    page.present && page.anon && !page.order && page.mapcount > 1 &&
-		    !page.swapcache)
-			return true;
+		    page.present && page.anon && page.mapcount > 1)
+			note_frame(past->free_dirty, run, simulation, page.frame);
 	}
-	return false;
 }
 
 /* What reclaim and madvise free may leave behind. */
-static void note_free(struct known_past *past, const struct host_run *run,
+static void note_free(struct known_past *past, struct host_run *run,
 		      struct simulation *simulation, const struct cow_event *event)
 {
 	bool advice = event->verb == COW_EV_MADVISE;
 	uint32_t process = advice ? event->process : event->target;
 
+	if (event->region >= HOST_REGIONS)
+		return;
+	if (event->verb == COW_EV_MREMAP && event->other < HOST_REGIONS) {
+		past->free_pinned[event->other] |= past->free_pinned[event->region];
+		past->free_dirty[event->other] |= past->free_dirty[event->region];
+		past->dirtied[event->other] |= past->dirtied[event->region];
+		past->lazyfree[event->other] |= past->lazyfree[event->region];
+	}
+	past->dirtied[event->region] |= dirties_folio(event);
+	if (event->verb == COW_EV_PIN && run->process[event->process].pid)
+		past->free_pinned[event->region] |= frees_pinned(simulation, event);
 	if (event->verb != COW_EV_SWAP_OUT && !advice)
 		return;
 	if (!run->process[process].pid)
 		return;
-	if (advice && event->flags == COW_ADV_FREE)
-		past->free_shared |= frees_shared(simulation, event);
+	if (advice && event->flags == COW_ADV_FREE) {
+		past->free_pinned[event->region] |= frees_pinned(simulation, event);
+		note_dirty(past, run, simulation, event);
+	}
 	if (advice && event->flags != COW_ADV_PAGEOUT)
 		return;
-	past->lazyfree |= reclaims_free(run, simulation, event, process);
+	note_reclaimed(past, run, simulation, event, process);
 	past->ksm_swapped |= reclaims_merged(simulation, event, process);
 }
 
 void known_note(struct known_past *past, struct host_run *run, struct simulation *simulation,
 		const struct cow_event *event)
 {
-	bool cold = event->verb == COW_EV_MADVISE && event->flags == COW_ADV_COLD;
-
-	if (cold && event->region < HOST_REGIONS && run->process[event->process].pid)
-		past->cold[event->region] |= cuts_folio(simulation, event);
 	note_free(past, run, simulation, event);
+	known_note_era(past, run, simulation, event);
 	if (event->verb != COW_EV_KSM)
 		return;
 	for (uint32_t process = 0; process < run->scenario->process_count; process++)
@@ -135,15 +169,11 @@ void known_note(struct known_past *past, struct host_run *run, struct simulation
 
 /* ---- names ---- */
 
-/* v5.19+ lets shared memory, files and hugetlb be write-protected; the simulator does not. */
-static bool uffd_shared(const struct known_at *at)
+/* v5.19+ lets hugetlb be write-protected; the simulator does not. */
+static bool uffd_hugetlb(const struct known_at *at)
 {
-	const struct host_region *region;
-
-	if (!at->came_to || at->event->verb != COW_EV_UFFD_WP)
-		return false;
-	region = &at->run->region[at->event->region];
-	return (region->shared || region->hugetlb || region->file != COW_NONE) &&
+	return at->came_to && at->event->verb == COW_EV_UFFD_WP &&
+	       at->run->region[at->event->region].hugetlb &&
 	       (at->came_to->error == EINVAL || at->came_to->error == ENOENT);
 }
 
@@ -159,7 +189,8 @@ static bool zero_page_at_split(const struct known_at *at)
 	const struct cow_event *event = at->event;
 	uint32_t process;
 
-	if (!at->run->host->huge)
+	if (!at->run->host->huge ||
+	    (at->simulation->engine.policy->flags & COW_POLICY_SPLIT_MAPS_ZERO))
 		return false;
 	if (at->kernel)
 		return zero_now(at->kernel, at->simulated);
@@ -178,13 +209,13 @@ static bool zero_page_at_split(const struct known_at *at)
 	return false;
 }
 
-/* madvise_cold_or_pageout_pte_range splits a folio that it is to touch in part. */
-static bool cold_splits(const struct known_at *at)
+/* Of the region that the difference is about something is noted. */
+static bool noted(const struct known_at *at, const bool *regions)
 {
 	uint32_t region = at->region != COW_NONE ? at->region :
 			  at->event		 ? at->event->region : COW_NONE;
 
-	return region < HOST_REGIONS && at->past->cold[region];
+	return region < HOST_REGIONS && regions[region];
 }
 
 /* A page under a reference is the node of the unstable tree, or it is not: so cursor and order say. */
@@ -198,14 +229,21 @@ static bool ksm_referenced(const struct known_at *at)
  * same. */
 static bool lazyfree_reclaim(const struct known_at *at)
 {
-	return at->past->lazyfree;
+	return noted(at, at->past->lazyfree);
 }
 
-/* madvise_free_pte_range marks a shared page too, and cleans the caller's entry; the simulator lets it
- * be.  Reclaim then drops the mappings that are clean. */
-static bool free_shared(const struct known_at *at)
+/* madvise_free_pte_range leaves a shared folio alone that is dirty itself (PG_dirty), which the
+ * simulator knows by a clean entry only. */
+static bool free_dirty(const struct known_at *at)
 {
-	return at->past->free_shared;
+	return noted(at, at->past->free_dirty);
+}
+
+/* pin_user_pages_fast leaves a clean entry clean, and what is read into a buffer of io_uring makes no
+ * page dirty: reclaim drops it.  Drivers do say what they have written, and so does the simulator. */
+static bool free_pinned(const struct known_at *at)
+{
+	return noted(at, at->past->free_pinned);
 }
 
 /* Reclaim by the runner frees what it has written, so that a page of KSM comes back as ordinary ones. */
@@ -228,25 +266,16 @@ static bool unmapped_without_swap(const struct known_at *at)
 	return region->shared || region->file != COW_NONE;
 }
 
-/* move_swap_pte takes the mark of userfaultfd along; where nothing is registered it counts no more, and
- * the simulator has dropped it. */
-static bool mark_moved(const struct known_at *at)
-{
-	return at->kernel && at->event && at->event->verb == COW_EV_UFFD_MOVE &&
-	       at->kernel->swapped && at->kernel->uffd_wp && !at->simulated->uffd_wp;
-}
-
 static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
 } names[] = {
-	{ "uffd-shared", uffd_shared },
-	{ "mark-moved", mark_moved },
+	{ "uffd-hugetlb", uffd_hugetlb },
 	{ "zero-page-at-split", zero_page_at_split },
-	{ "cold-splits", cold_splits },
 	{ "ksm-referenced", ksm_referenced },
 	{ "ksm-swapped", ksm_swapped },
-	{ "free-shared", free_shared },
+	{ "free-pinned", free_pinned },
+	{ "free-dirty", free_dirty },
 	{ "lazyfree-reclaim", lazyfree_reclaim },
 	{ "unmapped-without-swap", unmapped_without_swap },
 };
@@ -256,5 +285,5 @@ const char *known_name(const struct known_at *at)
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (names[i].is(at))
 			return names[i].name;
-	return NULL;
+	return known_era_name(at);
 }

@@ -11,11 +11,17 @@
 
 /* What has happened in a run that a later difference may come from. */
 struct known_past {
-	bool cold[HOST_REGIONS];  /* a region's large folio was advised cold in part */
-	bool free_shared;         /* madvise free met a shared page */
-	bool lazyfree;            /* its pages were reclaimed with shared ones, or without swap */
+	bool free_pinned[HOST_REGIONS]; /* madvise free met a page of it that a reference holds, or the
+	                                   other way round */
+	bool dirtied[HOST_REGIONS]; /* a folio of it may be dirty whatever its entries are, and */
+	bool free_dirty[HOST_REGIONS]; /* madvise free met a shared page of it then */
+	bool lazyfree[HOST_REGIONS]; /* pages of madvise free were reclaimed, and shared, or without swap */
 	bool ksm_swapped;         /* a page of KSM was reclaimed */
 	bool ksm_referenced;      /* ksmd met a mergeable page that somebody refers to */
+	bool emptied[HOST_REGIONS]; /* a region's page table lost entries, and may be empty */
+	bool resolved[HOST_REGIONS]; /* shared memory was taken off userfaultfd's protection */
+	bool from_swap;           /* the last event met a swap entry */
+	bool past_empty;          /* it was a collapse that met a huge page with nothing in it */
 };
 
 /* A difference: of what an event came to, or of a page after it. */
@@ -34,6 +40,10 @@ struct known_at {
 /* Notes what an event that is about to be done in the simulator may be the cause of. */
 void known_note(struct known_past *past, struct host_run *run, struct simulation *simulation,
 		const struct cow_event *event);
+/* The same, and the name, of what kernels of other versions do: known_era.c. */
+void known_note_era(struct known_past *past, struct host_run *run, struct simulation *simulation,
+		    const struct cow_event *event);
+const char *known_era_name(const struct known_at *at);
 /* The name that the difference has; NULL: none. */
 const char *known_name(const struct known_at *at);
 

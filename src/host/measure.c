@@ -85,7 +85,6 @@ long measure_access(struct host_board *board, uint32_t slot, struct host_order *
 static long call_of(const struct host_order *order, uint64_t addr, uint64_t *word)
 {
 	struct iovec one = { (void *)(uintptr_t)addr, sizeof(*word) };
-	struct iovec here = { word, sizeof(*word) };
 	long got = -1;
 
 	switch (order->kind) {
@@ -95,9 +94,6 @@ static long call_of(const struct host_order *order, uint64_t addr, uint64_t *wor
 			if (got != (long)sizeof(*word))
 				break;
 		}
-		break;
-	case ORDER_GLANCE: /* FOLL_PIN for the time of the call */
-		got = process_vm_readv(getpid(), &here, 1, &one, 1, 0);
 		break;
 	case ORDER_FORCE_WRITE:
 		got = pwrite(order->fd, word, sizeof(*word), (off_t)addr);
@@ -165,25 +161,33 @@ long measure_calls(struct host_board *board, struct host_order *order)
 	return result;
 }
 
-/* Registers fixed buffers: one long-term FOLL_WRITE|FOLL_PIN of the whole place, `times` times. */
-static __attribute__((noinline)) long register_pages(const struct host_order *order,
-						     struct host_touch *touch)
+/* FOLL_PIN of the whole place for the time of the call, which is one: all its pages go to one. */
+static long read_pages(struct host_board *board, const struct host_order *order)
 {
-	struct iovec buffers[64];
+	struct iovec there = { (void *)(uintptr_t)order->addr, order->pages * HOST_PAGE };
+	long got = process_vm_readv(getpid(), board->vectors, order->pages, &there, 1, 0);
+
+	return got == (long)there.iov_len ? 0 : got < 0 ? -errno : -EFAULT;
+}
+
+/* Registers fixed buffers: one long-term FOLL_WRITE|FOLL_PIN of the whole place, `times` times. */
+static long register_pages(struct host_board *board, const struct host_order *order)
+{
+	return syscall(SYS_io_uring_register, order->fd, HOST_REGISTER_BUFFERS, board->vectors,
+		       order->times) < 0 ? -errno : 0;
+}
+
+static __attribute__((noinline)) long take_pages(struct host_board *board,
+						 const struct host_order *order,
+						 struct host_touch *touch)
+{
 	struct rusage before, after;
 	long result;
 
-	if (order->times > sizeof(buffers) / sizeof(*buffers))
-		return -E2BIG;
-	for (uint32_t i = 0; i < sizeof(buffers) / sizeof(*buffers); i++)
-		buffers[i] = (struct iovec){ (void *)(uintptr_t)order->addr,
-					     order->pages * HOST_PAGE };
 	count_faults(&after);
 	count_faults(&before);
-	result = syscall(SYS_io_uring_register, order->fd, HOST_REGISTER_BUFFERS, buffers,
-			 order->times);
-	if (result < 0)
-		result = -errno;
+	result = order->kind == ORDER_GLANCE ? read_pages(board, order)
+					     : register_pages(board, order);
 	count_faults(&after);
 	faults_between(&before, &after, touch);
 	return result;
@@ -191,13 +195,23 @@ static __attribute__((noinline)) long register_pages(const struct host_order *or
 
 long measure_pin(struct host_board *board, struct host_order *order)
 {
+	bool glance = order->kind == ORDER_GLANCE;
+	uint64_t count = glance ? order->pages : order->times;
 	struct host_order dry = *order;
 	struct host_touch touch;
 	long result;
 
+	if (count > HOST_VECTORS)
+		return -E2BIG;
+	for (uint64_t i = 0; i < count; i++)
+		board->vectors[i] = glance ?
+			(struct iovec){ board->page, HOST_PAGE } :
+			(struct iovec){ (void *)(uintptr_t)order->addr, order->pages * HOST_PAGE };
+	*(volatile unsigned char *)board->page = 0; /* it is there, and takes no fault */
 	dry.fd = -1;
-	register_pages(&dry, &touch);
-	result = register_pages(order, &touch);
+	dry.addr = 0;
+	take_pages(board, &dry, &touch);
+	result = take_pages(board, order, &touch);
 	board->touch[0] = touch; /* of all pages */
 	order->done = result ? 0 : order->pages;
 	return result;

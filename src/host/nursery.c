@@ -22,6 +22,7 @@ enum { STEP_MS = 50 };
 
 int nursery_start(struct cow_host *host)
 {
+	uint64_t from = ticks_now();
 	pid_t self = getpid(), pid;
 
 	host->board->order[HOST_NURSERY] = (struct host_order){ 0 };
@@ -31,14 +32,15 @@ int nursery_start(struct cow_host *host)
 	if (!pid)
 		worker_serve(host->board, self, host->guard.pipe);
 	host->nursery = pid;
-	host->guard.journal->worker[HOST_NURSERY].start = process_start(pid);
-	host->guard.journal->worker[HOST_NURSERY].pid = pid;
+	host->workers[HOST_NURSERY].from = from;
+	host->workers[HOST_NURSERY].to = ticks_now();
+	host->workers[HOST_NURSERY].pid = pid;
 	return 0;
 }
 
 static int forget(struct cow_host *host)
 {
-	host->guard.journal->worker[HOST_NURSERY].pid = 0;
+	host->workers[HOST_NURSERY].pid = 0;
 	host->nursery = 0;
 	return -EIO;
 }

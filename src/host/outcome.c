@@ -101,10 +101,14 @@ static void look_after(struct host_run *run, const struct cow_event *event, uint
 static bool blocks(const struct host_run *run, const struct cow_event *event, uint64_t page)
 {
 	const struct host_region *region = &run->region[event->region];
+	const struct host_page *before = &run->before[page];
 
-	return run->before[page].uffd_wp ||
+	/* behind a PTE marker the page comes first, and may not */
+	if (before->uffd_wp && !before->present && !before->swapped)
+		return run->after[page].present;
+	return before->uffd_wp ||
 	       (!run->host->kernel.uffd_wp_shown && region->guarded && region->file == COW_NONE &&
-		!region->hugetlb && (run->before[page].present || run->before[page].swapped));
+		!region->hugetlb && (before->present || before->swapped));
 }
 
 void outcome_of_access(struct host_run *run, const struct cow_event *event,
@@ -212,34 +216,47 @@ static void fail_by_fault(struct host_run *run, const struct cow_event *event, u
 	fail(seen, outcome, outcome == COW_OUT_ERRNO ? error : 0);
 }
 
+/* A reader who finds a private copy asked for one. */
+static enum cow_outcome referenced(struct host_run *run, uint64_t page, enum access access,
+				   uint32_t faults)
+{
+	enum cow_outcome outcome = came_to(run, page, access, faults);
+
+	return access == ACCESS_PIN && outcome == COW_OUT_COPY ? COW_OUT_UNSHARE : outcome;
+}
+
 /*
  * Of a call over all pages at once only the sum of faults is known.  Who changed had a fault, or
  * was changed by that of a neighbour in the same folio; what is left was of those that did not.
  */
-static void of_the_whole(struct host_run *run, const struct cow_event *event, uint32_t faults,
-			 struct host_seen *seen)
+static void of_the_whole(struct host_run *run, const struct cow_event *event, enum access access,
+			 uint32_t faults, struct host_seen *seen)
 {
 	uint64_t kept = 0;
 	uint32_t left = faults;
+	bool twice = false; /* swapped in to be read, and then unshared: two faults of a page */
 
-	for (uint64_t i = 0; i < event->pages; i++)
+	for (uint64_t i = 0; i < event->pages; i++) {
 		kept += run->before[i].present && run->before[i].entry == run->after[i].entry;
+		twice |= access == ACCESS_PIN && run->before[i].swapped;
+	}
 	for (uint64_t i = 0; i < event->pages; i++) {
 		bool same = run->before[i].present && run->before[i].entry == run->after[i].entry;
 
 		if (same)
 			continue;
-		if (i && run->after[i].large && run->after[i].entry == run->after[i - 1].entry + 1 &&
+		if (i && run->after[i].large && !run->after[i].head &&
+		    run->after[i].entry == run->after[i - 1].entry + 1 &&
 		    run->before[i - 1].entry != run->after[i - 1].entry) {
 			add(seen, COW_OUT_HIT); /* its neighbour's fault brought the folio */
 			continue;
 		}
-		add(seen, left ? came_to(run, i, ACCESS_WRITE, 1) : COW_OUT_HIT);
+		add(seen, left ? referenced(run, i, access, 1) : COW_OUT_HIT);
 		left -= left > 0;
 	}
 	for (uint64_t i = 0; i < kept; i++)
-		add(seen, !left ? COW_OUT_HIT : left == kept || kept == 1 ? COW_OUT_REUSE
-									  : COW_OUT_NONE);
+		add(seen, !left ? COW_OUT_HIT :
+			  !twice && (left == kept || kept == 1) ? COW_OUT_REUSE : COW_OUT_NONE);
 }
 
 void outcome_of_reference(struct host_run *run, const struct cow_event *event, uint32_t slot,
@@ -255,20 +272,12 @@ void outcome_of_reference(struct host_run *run, const struct cow_event *event, u
 		return;
 	}
 	seen->vague = run->region[event->region].hugetlb && !run->host->kernel.gup_counts;
-	if (answer->kind == ORDER_PIN) {
-		of_the_whole(run, event, touch[0].faults, seen);
+	if (event->verb == COW_EV_PIN) {
+		of_the_whole(run, event, write ? ACCESS_WRITE : ACCESS_PIN, touch[0].faults, seen);
 		return;
 	}
-	for (uint64_t i = 0; i < event->pages; i++) {
-		enum access access = event->verb == COW_EV_PIN ? ACCESS_PIN :
-				     write		       ? ACCESS_WRITE : ACCESS_READ;
-		enum cow_outcome outcome = came_to(run, i, access, touch[i].faults);
-
-		/* a reader who finds a private copy asked for one */
-		if (event->verb == COW_EV_PIN && outcome == COW_OUT_COPY)
-			outcome = COW_OUT_UNSHARE;
-		add(seen, outcome);
-	}
+	for (uint64_t i = 0; i < event->pages; i++)
+		add(seen, referenced(run, i, write ? ACCESS_WRITE : ACCESS_READ, touch[i].faults));
 }
 
 void outcome_of_fork(struct host_run *run, const struct cow_event *event, struct host_seen *seen)

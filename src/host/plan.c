@@ -66,9 +66,9 @@ static const char *pin_refused(const struct host_run *run, const struct cow_even
 {
 	if (event->flags & COW_GUP_WRITE)
 		return run->host->kernel.io_uring ? NULL : "io_uring is not to be had";
-	if (is_glance(run, statement)) /* a call a page: not as one reference to a folio */
-		return event->pages > 1 && may_be_huge(run) ?
-			"a short pin of several pages of a huge page is a call a page" : NULL;
+	if (is_glance(run, statement))
+		return event->pages > HOST_VECTORS ?
+			"a short pin is one call, and that takes no more than 1024 pages" : NULL;
 	return "a read-only pin cannot be kept from userspace";
 }
 
@@ -287,6 +287,41 @@ static bool many_references(const struct host_run *run)
 			return true;
 	}
 	return false;
+}
+
+static bool is_calm(const struct cow_event *event)
+{
+	switch (event->verb) {
+	case COW_EV_SWAP_OUT:
+	case COW_EV_SWAP_OUT_BEGIN:
+	case COW_EV_WRITEBACK_DONE:
+	case COW_EV_DROP:
+	case COW_EV_SWAP_IN:
+	case COW_EV_SWAPOFF:
+	case COW_EV_KSM:
+	case COW_EV_MIGRATE:
+	case COW_EV_NUMA_HINT:
+	case COW_EV_SPLIT:
+		return false;
+	case COW_EV_MADVISE:
+		return event->flags != COW_ADV_PAGEOUT && event->flags != COW_ADV_MERGEABLE &&
+		       event->flags != COW_ADV_UNMERGEABLE && event->flags != COW_ADV_NOHUGEPAGE;
+	default:
+		return true;
+	}
+}
+
+bool plan_is_calm(const struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+
+	if (may_be_huge(run) || many_references(run) || scenario->lru_batch)
+		return false;
+	for (uint32_t i = 0; i < scenario->statement_count; i++)
+		if (scenario->statements[i].kind == STATEMENT_EVENT &&
+		    !is_calm(&scenario->statements[i].event))
+			return false;
+	return true;
 }
 
 static int set_pipe_size(struct host_run *run)

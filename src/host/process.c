@@ -84,13 +84,14 @@ static void give_cpu(const struct cow_host *host, uint32_t slot, pid_t pid)
 	}
 }
 
-void process_adopt(struct host_run *run, uint32_t slot, pid_t pid)
+void process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from)
 {
-	struct host_journal *journal = run->host->guard.journal;
+	struct host_birth *birth = &run->host->workers[slot];
 	char path[40];
 
-	journal->worker[slot].start = process_start(pid);
-	journal->worker[slot].pid = pid;
+	birth->from = from;
+	birth->to = ticks_now();
+	birth->pid = pid;
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)pid);
 	if (run->scenario->lru_batch)
 		give_cpu(run->host, slot, pid);
@@ -122,7 +123,7 @@ void process_reap(struct host_run *run, uint32_t slot)
 	if (HOST_END_SIGNAL != SIGKILL && !ends_in_time(run, process->pid))
 		kill(process->pid, SIGKILL); /* it was stopped, or hangs */
 	waitpid(process->pid, NULL, __WALL);
-	run->host->guard.journal->worker[slot].pid = 0;
+	run->host->workers[slot].pid = 0;
 	if (process->pagemap >= 0)
 		close(process->pagemap);
 	*process = (struct host_process){ .pagemap = -1 };
@@ -150,7 +151,8 @@ static bool has_died(struct host_run *run, uint32_t slot)
 
 	if (waitpid(process->pid, &status, __WALL | WNOHANG) != process->pid)
 		return false;
-	run->host->guard.journal->worker[slot].pid = 0;
+	run->host->workers[slot].pid = 0;
+	look_again(run->host);
 	process->pid = 0;
 	if (process->pagemap >= 0)
 		close(process->pagemap);
@@ -222,6 +224,7 @@ static void end_stray(struct host_run *run, uint32_t slot)
 int process_order(struct host_run *run, uint32_t slot, const struct host_order *order)
 {
 	struct host_order *at = &run->host->board->order[slot];
+	uint64_t from = ticks_now();
 
 	if (!run->process[slot].pid) {
 		run->dead = true;
@@ -231,6 +234,7 @@ int process_order(struct host_run *run, uint32_t slot, const struct host_order *
 	}
 	if (order->kind == ORDER_FORK)
 		run->host->board->order[order->slot] = (struct host_order){ 0 };
+	look_again(run->host);
 	*at = *order;
 	at->result = 0;
 	at->done = 0;
@@ -248,7 +252,7 @@ int process_order(struct host_run *run, uint32_t slot, const struct host_order *
 		return -EIO;
 	}
 	if (order->kind == ORDER_FORK && at->result > 0) {
-		process_adopt(run, order->slot, (pid_t)at->result);
+		process_adopt(run, order->slot, (pid_t)at->result, from);
 		return wait_for(run, order->slot);
 	}
 	return 0;
@@ -262,6 +266,7 @@ const struct host_order *process_answer(const struct host_run *run, uint32_t slo
 int process_start_first(struct host_run *run, uint32_t slot)
 {
 	struct host_order order = { .kind = ORDER_FORK, .slot = slot };
+	uint64_t from = ticks_now();
 	long pid;
 
 	run->host->board->order[slot] = (struct host_order){ 0 };
@@ -270,6 +275,6 @@ int process_start_first(struct host_run *run, uint32_t slot)
 		end_stray(run, slot);
 	if (pid < 0)
 		return (int)pid;
-	process_adopt(run, slot, (pid_t)pid);
+	process_adopt(run, slot, (pid_t)pid, from);
 	return wait_for(run, slot);
 }

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { RECLAIM_TURNS = 4 };
+
 int swap_advise(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages, int advice)
 {
 	struct host_order order = { .kind = ORDER_MADVISE, .addr = addr, .pages = pages,
@@ -94,19 +96,24 @@ static int lock_pages(struct host_run *run, uint64_t targets, enum lock lock)
 	return error;
 }
 
-/* Once, or a few times where that asks for an amount. */
+/*
+ * A few times, since the first only writes what it finds.  A limit that nobody can keep reclaims until
+ * nothing more goes; so does force_empty, which up to 5.17 sleeps for a tenth of a second each time.
+ */
 static void reclaim_group(const struct cow_host *host)
 {
+	const char *group = host->guard.journal->cgroup;
 	char path[200];
+	bool amounts;
 
-	snprintf(path, sizeof(path), "%s/memory.force_empty", host->guard.journal->cgroup);
-	if (!access(path, F_OK)) {
-		file_put(path, "0");
-		return;
-	}
-	snprintf(path, sizeof(path), "%s/memory.reclaim", host->guard.journal->cgroup);
-	for (int i = 0; i < 4; i++)
-		file_put(path, "64M");
+	snprintf(path, sizeof(path), "%s/memory.reclaim", group);
+	amounts = !access(path, F_OK);
+	if (!amounts)
+		snprintf(path, sizeof(path), "%s/memory.limit_in_bytes", group);
+	for (int i = 0; i < RECLAIM_TURNS; i++)
+		file_put(path, amounts ? "64M" : "0");
+	if (!amounts)
+		file_put(path, "-1");
 }
 
 /* Pages that were just used are not taken; clear_refs 1 makes them look unused, no more. */
@@ -216,7 +223,17 @@ struct spared {
 	const struct cow_event *event;
 	const bool *cached; /* by slot */
 	bool target;        /* the region is the one whose pages were to go */
+	bool mapped;        /* of the place, only what was mapped was to go */
 };
+
+/* A page of the place was to go, unless it had gone before and only mapped ones were meant. */
+static bool was_meant(const struct spared *spared, uint64_t page)
+{
+	uint64_t first = spared->event->first;
+
+	return spared->target && page >= first && page < first + spared->event->pages &&
+	       (!spared->mapped || spared->run->before[page - first].present);
+}
 
 static bool was_spared(void *ctx, uint64_t page)
 {
@@ -224,13 +241,12 @@ static bool was_spared(void *ctx, uint64_t page)
 	const struct host_page *at = &spared->run->after[page];
 
 	return at->swapped && spared->cached[swap_offset(spared->run, at->entry)] &&
-	       !(spared->target && page >= spared->event->first &&
-		 page < spared->event->first + spared->event->pages);
+	       !was_meant(spared, page);
 }
 
 /* Those that went although they were not meant are read again. */
 static int bring_back(struct host_run *run, const bool *cached, const struct cow_event *event,
-		      uint32_t target)
+		      uint32_t target, bool mapped)
 {
 	int error = 0;
 
@@ -238,7 +254,7 @@ static int bring_back(struct host_run *run, const bool *cached, const struct cow
 		for (uint32_t i = 0; i < run->scenario->region_count && !error; i++) {
 			uint64_t pages = run->scenario->region_info[i].pages;
 			struct spared spared = { run, event, cached,
-						 slot == target && i == event->region };
+						 slot == target && i == event->region, mapped };
 			bool any = false;
 
 			if (!run->process[slot].pid || !run->region[i].made)
@@ -288,7 +304,7 @@ int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t s
 	if (!error)
 		error = swap_drain(run, slot); /* munlock has a batch of its own */
 	if (!error)
-		error = bring_back(run, cached, event, slot);
+		error = bring_back(run, cached, event, slot, targets);
 	cow_release_(&run->host->allocator, cached, slots);
 	return error ? error : swap_drain(run, slot);
 }

@@ -9,6 +9,8 @@
 
 #include <unistd.h>
 
+enum { CALM_PAGES = 256 }; /* more are not read all at once */
+
 static void *make(const struct cow_host *host, size_t count, size_t size)
 {
 	return cow_zalloc_(&host->allocator, (count ? count : 1) * size);
@@ -31,8 +33,8 @@ static uint64_t total_pages(const cow_scenario *scenario)
 static int set_up(struct host_run *run)
 {
 	const cow_scenario *scenario = run->scenario;
-	const struct cow_host *host = run->host;
-	uint64_t pages = total_pages(scenario);
+	struct cow_host *host = run->host;
+	uint64_t pages = total_pages(scenario), window = 0;
 	uint64_t *layout = make(host, scenario->region_count, sizeof(*layout));
 
 	run->region = make(host, scenario->region_count, sizeof(*run->region));
@@ -46,20 +48,27 @@ static int set_up(struct host_run *run)
 		unmake(host, layout, scenario->region_count, sizeof(*layout));
 		return -ENOMEM;
 	}
-	scenario_lay_out(scenario, HOST_PMD, layout);
-	for (uint32_t i = 0; i < scenario->region_count; i++)
+	/* where nothing is huge all regions can lie beside each other, and be looked at together */
+	scenario_lay_out(scenario, run->calm ? 1 : HOST_PMD, layout);
+	for (uint32_t i = 0; i < scenario->region_count; i++) {
+		uint64_t end = layout[i] + scenario->region_info[i].pages;
+
 		run->region[i] = (struct host_region){ .page = layout[i], .file = COW_NONE };
+		window = end > window ? end : window;
+	}
 	unmake(host, layout, scenario->region_count, sizeof(*layout));
-	return 0;
+	return run->calm && window && window <= CALM_PAGES ? look_calmly(host, HOST_BASE, window)
+							   : 0;
 }
 
 static void tear_down(struct host_run *run)
 {
 	const cow_scenario *scenario = run->scenario;
-	const struct cow_host *host = run->host;
+	struct cow_host *host = run->host;
 	uint64_t pages = total_pages(scenario);
 
 	processes_end(run);
+	look_warily(host);
 	references_close(run);
 	for (uint32_t i = 0; i < HOST_FILES; i++)
 		if (run->file[i] >= 0)
@@ -146,6 +155,10 @@ int host_run(struct cow_host *host, const cow_scenario *scenario,
 	*status = COW_HOST_SKIPPED;
 	if (!plan_allows(&run))
 		return 0;
+	run.calm = plan_is_calm(&run);
+	result = lane_enter(host, run.calm);
+	if (result)
+		return result;
 	result = set_up(&run);
 	if (!result && plan_prepare(&run)) {
 		*status = COW_HOST_DONE;
@@ -165,5 +178,6 @@ int host_run(struct cow_host *host, const cow_scenario *scenario,
 		result = 0;
 	}
 	tear_down(&run);
+	lane_leave(host, run.calm);
 	return result < 0 ? result : 0;
 }

@@ -29,21 +29,13 @@ static void close_fd(int fd)
 /* The last CPU that this thread may use. */
 static void choose_cpu(struct cow_host *host)
 {
-	cpu_set_t all, one;
-	int last = -1;
+	cpu_set_t all;
 
 	_Static_assert(sizeof(all) <= sizeof(host->affinity), "room for a set of CPUs");
 	if (sched_getaffinity(0, sizeof(all), &all))
 		return;
 	memcpy(host->affinity, &all, sizeof(all));
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, &all))
-			last = cpu;
-	if (last < 0)
-		return;
-	CPU_ZERO(&one);
-	CPU_SET(last, &one);
-	host->pinned = !sched_setaffinity(0, sizeof(one), &one);
+	host->pinned = lane_pin(host, 0);
 }
 
 static void release_cpu(struct cow_host *host)
@@ -84,6 +76,78 @@ static void keep_faults_apart(struct cow_host *host)
 	host->kernel.around = !setting_change(host->guard.journal, path, "4096");
 }
 
+static void close_what_is_own(struct cow_host *host)
+{
+	nursery_end(host);
+	if (host->board)
+		munmap(host->board, sizeof(*host->board));
+	for (int i = 0; i < 2; i++) {
+		close_fd(host->spare[i]);
+		close_fd(host->tee[i]);
+	}
+	look_warily(host);
+}
+
+static void close_session(struct cow_host *host)
+{
+	nursery_end(host);
+	swap_end(host);
+	guard_stop(&host->guard);
+	close_fd(host->guard.around);
+	release_cpu(host);
+	close_what_is_own(host);
+	close_fd(host->kpageflags);
+	close_fd(host->kpagecount);
+}
+
+static int open_session(struct cow_host *host)
+{
+	int error;
+
+	host->first = host;
+	host->lanes = 1;
+	host->guard.around = around_open();
+	error = guard_start(&host->guard);
+	if (error) {
+		close_fd(host->guard.around);
+		return error;
+	}
+	host->workers = host->guard.journal->worker[0];
+	error = make_board(host);
+	if (!error)
+		error = make_pipes(host);
+	if (!error)
+		error = host_probe(host);
+	if (!error) {
+		choose_cpu(host); /* the nursery inherits it */
+		error = nursery_start(host);
+	}
+	if (error)
+		close_session(host);
+	else
+		keep_faults_apart(host);
+	return error;
+}
+
+static int open_lane(struct cow_host *host, struct cow_host *first)
+{
+	int error = lane_open(host, first);
+
+	if (error)
+		return error;
+	error = make_board(host);
+	if (!error)
+		error = make_pipes(host);
+	if (!error)
+		error = lane_pin(host, host->lane) ? nursery_start(host) : -EBUSY;
+	lane_pin(first, first->lane); /* the thread that opens is that of the first */
+	if (error) {
+		close_what_is_own(host);
+		lane_close(host);
+	}
+	return error;
+}
+
 int cow_host_open(const struct cow_host_options *options, cow_host **out)
 {
 	struct cow_host_options defaults;
@@ -106,29 +170,11 @@ int cow_host_open(const struct cow_host_options *options, cow_host **out)
 	host->patience = options->patience ? options->patience : PATIENCE_MS;
 	host->kpageflags = host->kpagecount = -1;
 	host->spare[0] = host->spare[1] = host->tee[0] = host->tee[1] = -1;
-	host->guard.around = around_open();
-	error = guard_start(&host->guard);
+	error = options->beside ? open_lane(host, options->beside) : open_session(host);
 	if (error) {
-		close_fd(host->guard.around);
 		cow_release_(&options->allocator, host, sizeof(*host));
 		return error;
 	}
-	error = make_board(host);
-	if (!error)
-		error = make_pipes(host);
-	if (!error)
-		error = host_probe(host);
-	if (error) {
-		cow_host_close(host);
-		return error;
-	}
-	choose_cpu(host); /* the nursery inherits it */
-	error = nursery_start(host);
-	if (error) {
-		cow_host_close(host);
-		return error;
-	}
-	keep_faults_apart(host);
 	*out = host;
 	return 0;
 }
@@ -139,19 +185,12 @@ void cow_host_close(cow_host *host)
 
 	if (!host)
 		return;
-	nursery_end(host);
-	swap_end(host);
-	guard_stop(&host->guard);
-	close_fd(host->guard.around);
-	release_cpu(host);
-	if (host->board)
-		munmap(host->board, sizeof(*host->board));
-	for (int i = 0; i < 2; i++) {
-		close_fd(host->spare[i]);
-		close_fd(host->tee[i]);
+	if (host->first == host) {
+		close_session(host);
+	} else {
+		close_what_is_own(host);
+		lane_close(host);
 	}
-	close_fd(host->kpageflags);
-	close_fd(host->kpagecount);
 	allocator = host->allocator;
 	cow_release_(&allocator, host, sizeof(*host));
 }

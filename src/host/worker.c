@@ -107,17 +107,23 @@ static long uffd_move(struct host_order *order)
 
 /*
  * A read fault of a file maps cached pages around it too, as far as the VMA goes.
- * The language knows no such thing.  Where memory is shared, every other page gets an advice of no
- * other effect, and so a VMA of its own; a private mapping must stay one, for its anon_vma's sake,
- * and is registered for write-protection, which is never set.
+ * The language knows no such thing.  Where memory is shared, pages at odd and even addresses get
+ * advices of no other effect that differ, so that each is a VMA of its own, beside whatever mapping
+ * it lies; a private mapping must stay one, for its anon_vma's sake, and is registered for
+ * write-protection, which is never set.
  */
 static long set_apart(const struct host_order *order)
 {
-	for (uint64_t i = 1; i < order->pages; i += 2)
-		if (madvise((void *)(uintptr_t)(order->addr + i * HOST_PAGE), HOST_PAGE,
-			    MADV_RANDOM))
-			return -errno;
-	return 0;
+	long result = 0;
+
+	for (uint64_t i = 0; i < order->pages; i++) {
+		uint64_t at = order->addr + i * HOST_PAGE;
+
+		if (madvise((void *)(uintptr_t)at, HOST_PAGE,
+			    at / HOST_PAGE % 2 ? MADV_RANDOM : MADV_NORMAL))
+			result = -errno;
+	}
+	return result;
 }
 
 static long keep_quiet(const struct host_order *order)
@@ -153,31 +159,54 @@ static void dump_part(uint64_t addr, uint64_t pages, int advice)
 		errno = 0; /* then mremap will say what is wrong */
 }
 
-/* A registration of ours must not keep VMAs from moving together. */
-static long move_pages_to(const struct host_order *order)
+static long move_part(const struct host_order *order, uint64_t first, uint64_t pages)
 {
-	struct host_uffd_range range = { order->addr, order->pages * HOST_PAGE };
-	uint64_t step = order->apart == APART_VMAS ? 1 : order->pages;
-	struct host_order there = *order;
+	size_t length = pages * HOST_PAGE;
+
+	return mremap((void *)(uintptr_t)(order->addr + first * HOST_PAGE), length, length,
+		      MREMAP_MAYMOVE | MREMAP_FIXED,
+		      (void *)(uintptr_t)(order->to + first * HOST_PAGE)) == MAP_FAILED
+		       ? -errno
+		       : 0;
+}
+
+/* `holes`: behind the first page, what is not mapped is passed over. */
+static long move_singly(const struct host_order *order, bool holes)
+{
 	long result = 0;
 
+	for (uint64_t i = 0; i < order->pages && !result; i++) {
+		result = move_part(order, i, 1);
+		if (result == -EFAULT && holes && i)
+			result = 0;
+	}
+	return result;
+}
+
+/*
+ * What moves loses its registration without a look at its pages, which UFFDIO_UNREGISTER would make
+ * writable.  A registration of ours must not keep several VMAs from moving together, as they would
+ * without it: nothing has moved then, and they go page by page.
+ */
+static long move_pages_to(const struct host_order *order)
+{
+	struct host_order there = *order;
+	long result;
+
 	there.addr = order->to;
-	if (order->apart == APART_UFFD)
-		ioctl(self.uffd, HOST_UFFDIO_UNREGISTER, &range);
 	if (order->advice)
 		dump_part(order->addr, order->pages, MADV_DONTDUMP);
-	for (uint64_t i = 0; i < order->pages && !result; i += step)
-		if (mremap((void *)(uintptr_t)(order->addr + i * HOST_PAGE), step * HOST_PAGE,
-			   step * HOST_PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
-			   (void *)(uintptr_t)(order->to + i * HOST_PAGE)) == MAP_FAILED)
-			result = -errno;
+	result = order->singly && order->apart == APART_VMAS
+			 ? move_singly(order, false)
+			 : move_part(order, 0, order->pages);
+	if (result == -EFAULT && order->apart == APART_UFFD && !order->singly)
+		result = move_singly(order, true);
 	if (order->advice)
 		dump_part(order->to, order->pages, MADV_DODUMP);
-	if (order->apart == APART_UFFD) { /* what did not move, and what did */
-		if (result)
-			keep_quiet(order);
+	if (order->apart == APART_VMAS)
+		set_apart(&there); /* advices moved along; where nothing is, there is nothing to do */
+	if (order->apart == APART_UFFD)
 		keep_quiet(&there);
-	}
 	return result;
 }
 
@@ -341,10 +370,10 @@ static long obey(struct host_order *order, bool *child)
 	case ORDER_WRITE:
 		return measure_access(self.board, self.slot, order);
 	case ORDER_GET:
-	case ORDER_GLANCE:
 	case ORDER_FORCE_WRITE:
 	case ORDER_POPULATE:
 		return measure_calls(self.board, order);
+	case ORDER_GLANCE:
 	case ORDER_PIN:
 		return measure_pin(self.board, order);
 	case ORDER_UFFD_WP:

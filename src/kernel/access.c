@@ -3,7 +3,7 @@
  * CPU accesses: the path of a load or a store, page by page.  What the MMU allows is a hit; the
  * rest is a fault, and a fault that the VMA forbids is a segv.
  */
-#include "kernel/ask.h"
+#include "kernel/quick.h"
 
 struct access {
 	uint32_t mm;
@@ -68,13 +68,65 @@ static int access_error(cow_machine *m, enum cow_outcome outcome, uint32_t mm, u
 	}
 }
 
+/* What the run came to, if it has any page, is told and counted.  Returns how many it has. */
+static inline uint32_t run_done(cow_machine *m, const struct run *run, uint32_t end,
+				enum cow_outcome outcome, uint64_t value)
+{
+	if (end > run->slot && m->runs.tell)
+		m->runs.tell(m->runs.ctx, &(struct page_run){
+						  .outcome = outcome, .mm = run->mm,
+						  .process = mm_at(m, run->mm)->number,
+						  .page = run->page, .pages = end - run->slot,
+						  .entries = &run->ptes[run->slot],
+						  .before = run->before, .value = value });
+	return end - run->slot;
+}
+
+enum { RUN_TOLD = 128 }; /* pages of a run that somebody watches */
+
+/* Writes to as many pages from at->slot on, before `end`, as come to the same by the same way, and are
+ * done without a struct fault.  Returns how many they are, and what they came to; 0: none. */
+static uint32_t write_run(cow_machine *m, const struct fault *at, uint64_t end, uint64_t value,
+			  enum cow_outcome *outcome)
+{
+	const struct cow_rule *rule;
+	uint64_t before[RUN_TOLD];
+	struct run run = { .mm = at->mm, .table = at->leaf.table, .slot = at->slot, .page = at->page,
+			   .ptes = at->leaf.ptes, .vma = vma_at(m, at->vma) };
+	const uint64_t pte = run.ptes[run.slot];
+	uint32_t behind;
+
+	if (m->runs.tell) {
+		run.before = before;
+		if (end - at->page > RUN_TOLD)
+			end = at->page + RUN_TOLD;
+	}
+	run.end = run.slot + (uint32_t)(end - at->page);
+	if (!pte && run.vma->anon) {
+		*outcome = COW_OUT_ALLOC;
+		behind = run_touch(m, &run, value);
+	} else if (entry_allows(pte, true)) {
+		*outcome = COW_OUT_HIT;
+		behind = run_hit(m, &run, value);
+	} else if (pte && (rule = run_rule(m, &run))) {
+		*outcome = rule->action == COW_ACT_REUSE ? COW_OUT_REUSE : COW_OUT_COPY;
+		behind = *outcome == COW_OUT_REUSE ? run_reuse(m, &run, rule, value)
+						   : run_copy(m, &run, rule, value);
+	} else {
+		return 0;
+	}
+	return run_done(m, &run, behind, *outcome, value);
+}
+
 /* Accesses pages first to end-1; stops at the first error. */
 static int access_range(cow_machine *m, const struct access *access, uint64_t first, uint64_t end,
 			struct cow_result *result)
 {
 	struct fault at = { .mm = access->mm, .flags = access->write ? FAULT_WRITE : 0 };
 	uint64_t vma_end = 0, leaf_end = 0, hits = 0;
+	const bool possible = access->write && runs_possible(m);
 	bool huge = false; /* a fault may find no PTE, and make more than one */
+	bool runs = false;
 
 	for (at.page = first; at.page < end; at.page++) {
 		uint64_t *entry = NULL;
@@ -87,12 +139,27 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 			}
 			vma_end = vma_at(m, at.vma)->end;
 			huge = vma_at(m, at.vma)->flags & VMA_HUGEPAGE;
+			runs = possible && vma_runs(vma_at(m, at.vma));
 		}
 		if (at.page >= leaf_end && at_find(m, &at))
 			leaf_end = at.leaf.first + leaf_entries(m);
 		if (at.page < leaf_end) {
 			at.slot = (uint32_t)(at.page - at.leaf.first);
 			entry = at_entry(&at);
+		}
+		if (runs && entry && !at.leaf.pmd) {
+			uint64_t stop = leaf_end < vma_end ? leaf_end : vma_end;
+			uint32_t done = write_run(m, &at, stop < end ? stop : end, access->value,
+						  &result->outcome);
+
+			if (done) {
+				if (result->outcome == COW_OUT_HIT)
+					hits += done;
+				else
+					result->counts[result->outcome] += done;
+				at.page += done - 1;
+				continue;
+			}
 		}
 		if (entry && entry_allows(*entry, access->write)) {
 			hits++;
@@ -174,24 +241,29 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 {
 	struct fault at; /* filled as far as fault_handle looks: clearing it costs more than a hit */
 	const struct vma *vma;
+	struct frame before;
 	struct cow_op op;
-	bool hit;
+	uint64_t pte;
+	bool hit, again;
 
+	m->quick.pages = 0;
 	at.flags = access->write ? FAULT_WRITE : 0;
 	at.page = addr >> m->state.page_shift;
 	if (!mm_known(m, handle) || at.page >= m->pages || at.page << m->state.page_shift != addr)
 		return LONG_WAY;
 	at.mm = handle.index;
 	at.vma = vma_covering(m, at.mm, at.page);
+	again = at.page - m->cache.leaf_page < leaf_entries(m) && m->cache.leaf_mm == at.mm;
 	if (!at.vma || !leaf_of(m, at.mm, at.page, &at.leaf))
 		return LONG_WAY;
 	vma = vma_at(m, at.vma);
 	at.slot = (uint32_t)(at.page - at.leaf.first);
-	hit = entry_allows(at.leaf.ptes[at.slot], access->write);
+	pte = at.leaf.ptes[at.slot];
+	hit = entry_allows(pte, access->write);
 	/* What only a long way can reserve for, or word: objects, huge pages, userfaultfd. */
 	if (!access_allowed(vma, access->write) ||
 	    (!hit && (vma->object || (vma->flags & (VMA_HUGEPAGE | VMA_HUGETLB | VMA_UFFD_WP)) ||
-		      (at.leaf.ptes[at.slot] & PTE_UFFD) || !fault_ready(m, vma))))
+		      (pte & PTE_UFFD) || !fault_ready(m, vma))))
 		return LONG_WAY;
 	if (m->observer_count) {
 		int error;
@@ -208,10 +280,15 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 	} else {
 		pool_grant(&m->pools[POOL_ANON], 1); /* fault_ready has seen them */
 		pool_grant(&m->pools[POOL_AVC], 1);
+		at.rule = NULL;
+		before = *frame_at(m, pte & PTE_PRESENT ? pte_frame(pte) : 0);
 		result->outcome = fault_handle(m, &at, true);
 	}
 	result->value = access_page(m, access, &at, &at.leaf.ptes[at.slot],
 				    pte_frame(at.leaf.ptes[at.slot]));
+	/* Who comes to a leaf table a second time will come again. */
+	if (again && access->write)
+		quick_keep(m, &at, hit ? NULL : at.rule, &before, pte);
 	return op_end(m, &op, 0);
 }
 
@@ -255,9 +332,22 @@ int cow_read(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t *value, enum cow
 	return access_one(m, mm, addr, &access, value, outcome);
 }
 
-int cow_write(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t value, enum cow_outcome *outcome)
+/* Out of line, so that a quick write needs no room on the stack. */
+static __attribute__((noinline)) int write_long(cow_machine *m, cow_mm mm, uint64_t addr,
+						uint64_t value, enum cow_outcome *outcome)
 {
 	struct access access = { .write = true, .value = value };
 
 	return access_one(m, mm, addr, &access, NULL, outcome);
+}
+
+int cow_write(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t value, enum cow_outcome *outcome)
+{
+	const enum cow_outcome quick = write_quick(m, mm, addr, value);
+
+	if (quick == COW_OUT_NONE)
+		return write_long(m, mm, addr, value, outcome);
+	if (outcome)
+		*outcome = quick;
+	return 0;
 }

@@ -91,6 +91,8 @@ static int advise_vma(cow_machine *m, uint32_t *vma, uint64_t first, uint64_t en
 		zap_range(m, *vma, low, high);
 	if (advice == COW_ADV_FREE)
 		free_range(m, *vma, low, high);
+	if (advice == COW_ADV_COLD)
+		cold_range(m, *vma, low, high);
 	if (advice == COW_ADV_PAGEOUT)
 		pageout_range(m, *vma, low, high, result);
 	if (flags != in->flags) {
@@ -146,6 +148,10 @@ static int populate(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, b
 		if (!at_find(m, &at) || !entry_allows(*at_entry(&at), write))
 			outcome = fault_handle(m, &at, false);
 		result_add(result, outcome);
+		/* FOLL_TOUCH: the folio is dirty then; of a page of madvise free reclaim finds it so. */
+		if (write && !fault_failed(outcome) &&
+		    (frame_at(m, at_frame(m, &at))->flags & FRAME_LAZYFREE))
+			*at_entry(&at) |= PTE_DIRTY;
 		if (fault_failed(outcome))
 			return machine_fail(m, outcome == COW_OUT_OOM	     ? -ENOMEM
 					       : outcome == COW_OUT_BLOCKED ? -EAGAIN
@@ -171,7 +177,8 @@ int cow_madvise(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
 		error = vma_reserve(m, call.mm, call.first, call.end, 0);
 	if (!error && (populates || breaks))
 		error = fault_reserve(m, call.mm, call.first, call.end, write || breaks, 1);
-	if (!error && (advice == COW_ADV_PAGEOUT || advice == COW_ADV_FREE))
+	if (!error &&
+	    (advice == COW_ADV_PAGEOUT || advice == COW_ADV_FREE || advice == COW_ADV_COLD))
 		error = pageout_reserve(m, call.mm, call.first, call.end);
 	if (!error && advice == COW_ADV_COLLAPSE)
 		error = collapse_reserve(m, call.mm, call.first, call.end);

@@ -55,6 +55,7 @@ static inline struct cow_view view_vma(struct cow_view view, const struct mm *mm
 				       const struct vma *vma)
 {
 	view.mm_has_pinned = (mm->flags & MM_HAS_PINNED) != 0;
+	view.uffd_wp &= (vma->flags & VMA_UFFD_WP) != 0; /* userfaultfd_pte_wp */
 	view.vma_write = (vma->flags & VMA_WRITE) != 0;
 	view.vma_cow = !(vma->flags & VMA_SHARED);
 	view.vma_had_write_ref = (vma->flags & VMA_HAD_WRITE_REF) != 0;
@@ -134,21 +135,39 @@ static inline bool sight_possible(const cow_machine *m, const struct frame *fram
 
 enum { SIGHT_MARKER = 256 }; /* in `more`; below it a request's own bits */
 
-/* All that the view of a base page is made of, packed.  `more`: 9 bits. */
+/* What the view of a base page is made of beside its counts, packed: of the page itself, */
+static inline __attribute__((always_inline)) uint64_t sight_of_frame(const cow_machine *m, uint32_t frame)
+{
+	const struct frame *at = frame_at(m, frame);
+
+	return at->flags & FRAME_SWAPCACHE
+		       ? at->flags | (uint64_t)saturate(slot_at(m, at->owner)->count, 7) << 57
+		       : at->flags;
+}
+
+/* of where it is mapped, */
+static inline uint64_t sight_of_vma(const cow_machine *m, uint32_t vma)
+{
+	const struct vma *in = vma_at(m, vma);
+
+	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16 &&
+		       MM_HAS_PINNED < 1 << 8 && SIGHT_MARKER < 1 << 9, "the flags fit");
+	return (uint64_t)in->flags << 24 | (uint64_t)mm_at(m, in->mm)->flags << 40;
+}
+
+/* and of the entry.  `more`: 9 bits.  No policy sees whether an entry is young. */
+static inline uint64_t sight_of_entry(uint64_t entry, unsigned more)
+{
+	return (entry & (0xfff & ~PTE_YOUNG)) << 12 | (uint64_t)more << 48;
+}
+
 static inline struct sight sight_of(const cow_machine *m, uint32_t vma, uint64_t entry,
 				    uint32_t frame, unsigned more)
 {
-	const struct frame *at = frame_at(m, frame);
-	const struct vma *in = vma_at(m, vma);
 	struct sight sight;
 
-	memcpy(&sight.counts, at, sizeof(sight.counts));
-	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16 &&
-		       MM_HAS_PINNED < 1 << 8 && SIGHT_MARKER < 1 << 9, "the flags fit");
-	sight.flags = (uint64_t)at->flags | (entry & 0xfff) << 12 | (uint64_t)in->flags << 24 |
-		      (uint64_t)mm_at(m, in->mm)->flags << 40 | (uint64_t)more << 48;
-	if (at->flags & FRAME_SWAPCACHE)
-		sight.flags |= (uint64_t)saturate(frame_swapcount(m, frame), 7) << 57;
+	memcpy(&sight.counts, frame_at(m, frame), sizeof(sight.counts));
+	sight.flags = sight_of_frame(m, frame) | sight_of_vma(m, vma) | sight_of_entry(entry, more);
 	return sight;
 }
 

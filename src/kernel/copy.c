@@ -4,6 +4,7 @@
  * loop over a table asks anew only where counts or flags differ from the page before.
  */
 #include "kernel/fork.h"
+#include "kernel/row.h"
 #include "machine/plant.h"
 
 struct cow_view fork_view(cow_machine *m, const struct fork *fork, uint64_t page,
@@ -95,57 +96,30 @@ static inline uint64_t pte_shared(uint64_t pte)
 	return pte & ~((PLANTED(3) ? 0 : PTE_WRITE) | PTE_MARKER);
 }
 
-enum { BLOCK = 16 }; /* pages that share_block takes at once */
-enum { PAUSE = 64 }; /* pages that go one by one once it failed: cheap for scattered frames */
-
-typedef uint64_t frame_words __attribute__((vector_size(16)));
-_Static_assert(sizeof(frame_words) == sizeof(struct frame), "a frame at once");
-
-/* True if BLOCK frames are equal.  memcmp would be a call, and read each twice. */
-static inline bool frames_alike(const struct frame *frames)
-{
-	frame_words first, next, differ = { 0, 0 };
-
-	memcpy(&first, frames, sizeof(first));
-	for (uint32_t i = 1; i < BLOCK; i++) {
-		memcpy(&next, &frames[i], sizeof(next));
-		differ |= next ^ first;
-	}
-	return !(differ[0] | differ[1]);
-}
-
-/*
- * Shares BLOCK pages if all look like the one decided last, down to the owner, and their frames are
- * neighbours, in rising or falling order, as those of frames taken in a row mostly are.  Then no
- * page needs a look of its own, and the compiler can write several at once.  False: nothing was
- * changed.
- */
-static bool share_block(const cow_machine *m, const struct fork *fork, uint64_t *restrict source,
-			uint64_t *restrict target)
+/* Shares a row if all its pages look like the one decided last, down to the owner.  False: nothing was
+ * changed. */
+static bool share_row(const cow_machine *m, const struct fork *fork, uint64_t *restrict source,
+		      uint64_t *restrict target)
 {
 	const uint64_t first = source[0], step = source[1] - first;
 	const uint64_t shared = pte_shared(first), parent = PLANTED(2) ? first : shared;
-	const bool rising = step == pte_make(1, 0);
-	const uint32_t low = pte_frame(first) - (rising ? 0 : BLOCK - 1);
-	uint64_t differs = 0, counts;
 	struct frame *frames, frame;
+	uint64_t counts;
+	uint32_t low;
 
-	if ((!rising && step != pte_make(UINT32_MAX, 0)) ||
-	    (low ^ (low + BLOCK - 1)) >> FRAME_SHIFT)
+	if ((first & (decisive | PTE_PRESENT | PTE_SPECIAL)) != (fork->pte | PTE_PRESENT))
 		return false;
-	for (uint32_t i = 0; i < BLOCK; i++)
-		differs |= source[i] ^ (first + i * step);
-	differs |= (first & (decisive | PTE_PRESENT | PTE_SPECIAL)) ^ (fork->pte | PTE_PRESENT);
-	if (differs)
+	low = row_low(source);
+	if (!low)
 		return false;
 	frames = frame_at(m, low);
 	memcpy(&counts, frames, sizeof(counts));
 	if (counts != fork->counts || frames->flags != fork->flags || !frames_alike(frames))
 		return false;
 	frame = frame_shared(frames);
-	for (uint32_t i = 0; i < BLOCK; i++)
+	for (uint32_t i = 0; i < ROW; i++)
 		frames[i] = frame;
-	for (uint32_t i = 0; i < BLOCK; i++) {
+	for (uint32_t i = 0; i < ROW; i++) {
 		source[i] = parent + i * step;
 		target[i] = (shared & ~(PTE_YOUNG | PTE_UFFD)) + i * step;
 	}
@@ -176,8 +150,8 @@ static uint32_t share_run(const cow_machine *m, const struct fork *fork, const s
 	while (slot < end) {
 		uint32_t stop = end - slot < PAUSE ? end : slot + PAUSE;
 
-		if (end - slot >= BLOCK && share_block(m, fork, &source[slot], &target[slot])) {
-			slot += BLOCK;
+		if (end - slot >= ROW && share_row(m, fork, &source[slot], &target[slot])) {
+			slot += ROW;
 			continue;
 		}
 		for (; slot < stop; slot++) {
@@ -256,7 +230,7 @@ static bool copy_unasked(cow_machine *m, const struct fork *fork, const struct l
 {
 	uint64_t pte = from->ptes[slot];
 
-	if (!pte || (pte & PTE_SPECIAL))
+	if (!(pte & ~PTE_UFFD) || (pte & PTE_SPECIAL)) /* a PTE marker stays behind */
 		to->ptes[slot] = pte & ~(PTE_YOUNG | PTE_UFFD);
 	else if (pte & PTE_SWAP)
 		share_swapped(m, from, to, slot);
@@ -284,7 +258,7 @@ static bool copy_leaf(cow_machine *m, struct fork *fork, const struct leaf *from
 		uint32_t next = slot + 1;
 
 		if (copy_unasked(m, fork, from, to, slot)) {
-			others += pte != 0;
+			others += to->ptes[slot] != 0;
 			slot = next;
 			continue;
 		}

@@ -5,8 +5,7 @@
  * Each fault is a short row of steps over a struct fault; a step is what the kernel does under one
  * hold of the page-table lock.  Whether to reuse or to copy is asked, never decided, here.
  */
-#include "kernel/ask.h"
-#include "machine/plant.h"
+#include "kernel/run.h"
 
 /* Pages of a leaf, or of a hole of the same size, that a fault would give a new frame. */
 static uint64_t frames_wanted(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
@@ -114,16 +113,6 @@ void frame_make_anon(cow_machine *m, uint32_t index, uint32_t vma, uint64_t page
 	make_anon(m, index, vma_at(m, vma), page);
 }
 
-uint64_t entry_flags(const struct vma *vma)
-{
-	return PTE_PRESENT | PTE_YOUNG | (vma->flags & VMA_READ ? 0 : PTE_PROTNONE);
-}
-
-uint64_t entry_written(const struct vma *vma)
-{
-	return vma->flags & VMA_WRITE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT : 0;
-}
-
 /* A new anonymous page is mapped: it is the process's own. */
 static inline void anon_mapped(cow_machine *m, const struct fault *fault, uint32_t new)
 {
@@ -158,19 +147,6 @@ static inline enum cow_outcome fault_anon(cow_machine *m, struct fault *fault,
 	mm_at(m, fault->mm)->pages++;
 	machine_count(m, COW_COUNT_ALLOCS, 1);
 	return COW_OUT_ALLOC;
-}
-
-/* All that the view of a write fault is made of beside the counts, packed without making it. */
-static inline uint64_t sight_flags(cow_machine *m, const struct fault *fault,
-				   const struct vma *vma, const struct frame *frame)
-{
-	uint64_t marker = marker_get(m, &fault->leaf, fault->slot, frame);
-
-	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16,
-		       "the flags fit");
-	return (uint64_t)frame->flags | (fault->leaf.ptes[fault->slot] & 0xfff) << 12 |
-	       (uint64_t)vma->flags << 24 | (uint64_t)mm_at(m, fault->mm)->flags << 40 |
-	       (uint64_t)fault->flags << 48 | marker << 56;
 }
 
 static struct cow_view wp_view(cow_machine *m, const struct fault *fault)
@@ -236,7 +212,8 @@ static __attribute__((noinline)) void sight_tell(cow_machine *m, const struct fa
 static inline const struct cow_rule *wp_decide(cow_machine *m, struct fault *fault,
 					       const struct vma *vma, const struct frame *frame)
 {
-	uint64_t flags = sight_flags(m, fault, vma, frame);
+	uint64_t flags = wp_flags(m, fault->mm, vma, frame, fault->leaf.ptes[fault->slot], fault->flags,
+				  marker_get(m, &fault->leaf, fault->slot, frame));
 	uint64_t counts;
 
 	memcpy(&counts, frame, sizeof(counts));
@@ -254,11 +231,7 @@ static inline const struct cow_rule *wp_decide(cow_machine *m, struct fault *fau
 /* v5.1 to v5.8: reuse_ksm_page makes an ordinary page of it. */
 static void ksm_release(cow_machine *m, struct fault *fault)
 {
-	struct frame *frame = frame_at(m, fault->old);
-
-	items_free(m, frame->flags & FRAME_SWAPCACHE ? slot_at(m, frame->owner)->owner
-						     : frame->owner);
-	frame->flags &= ~(uint32_t)FRAME_KSM;
+	ksm_remove(m, fault->old);
 	frame_body(m, fault->old)->index = vma_pgoff(vma_at(m, fault->vma), fault->page);
 }
 
@@ -368,6 +341,10 @@ static bool fault_ends(cow_machine *m, struct fault *fault, enum cow_outcome *ou
 	const uint64_t *pte = &fault->leaf.ptes[fault->slot];
 
 	*outcome = COW_OUT_NONE;
+	if (pte_is_marker(*pte)) {
+		*outcome = fault_marker(m, fault);
+		return true;
+	}
 	if (!(*pte & PTE_PRESENT)) {
 		*outcome = fault_swap(m, fault);
 		return fault_failed(*outcome) || fault->wp || !(fault->flags & FAULT_WRITE);
@@ -378,7 +355,8 @@ static bool fault_ends(cow_machine *m, struct fault *fault, enum cow_outcome *ou
 		if (entry_allows(*pte, fault->flags & FAULT_WRITE))
 			return true;
 	}
-	*outcome = uffd_blocks(*pte, fault->flags) ? COW_OUT_BLOCKED : COW_OUT_NONE;
+	*outcome = uffd_blocks(vma_at(m, fault->vma), *pte, fault->flags) ? COW_OUT_BLOCKED
+									  : COW_OUT_NONE;
 	return *outcome == COW_OUT_BLOCKED;
 }
 

@@ -42,8 +42,8 @@ static bool file_page(cow_machine *m, struct file_fault *at)
 }
 
 /* do_set_pte for a page of the page cache.  vm_page_prot of a shared writable mapping is writable,
- * and that of a private one never; soft-dirty tracking wants to be told of the first write
- * (vma_wants_writenotify). */
+ * and that of a private one never; soft-dirty tracking and userfaultfd want to be told of the first
+ * write (vma_wants_writenotify). */
 static void map_page(cow_machine *m, const struct file_fault *at)
 {
 	struct fault *fault = at->fault;
@@ -53,7 +53,8 @@ static void map_page(cow_machine *m, const struct file_fault *at)
 	if ((vma->flags & VMA_SHARED) || PLANTED(49)) {
 		if (fault->flags & FAULT_WRITE)
 			flags |= entry_written(vma);
-		else if ((vma->flags & VMA_WRITE) && !soft_dirty_needed(vma, flags))
+		else if ((vma->flags & VMA_WRITE) && !(vma->flags & VMA_UFFD_WP) &&
+			 !soft_dirty_needed(vma, flags))
 			flags |= PTE_WRITE;
 	}
 	page_map(m, at->frame, fault->mm);
@@ -129,6 +130,26 @@ enum cow_outcome fault_file(cow_machine *m, struct fault *fault)
 	}
 	machine_count(m, COW_COUNT_ALLOCS, 1);
 	return COW_OUT_ALLOC;
+}
+
+/* pte_marker_handle_uffd_wp: the page comes as ever, and is protected (set_pte_range); so a write brings
+ * it, and waits. */
+enum cow_outcome fault_marker(cow_machine *m, struct fault *fault)
+{
+	uint64_t *pte = &fault->leaf.ptes[fault->slot];
+	enum cow_outcome outcome;
+
+	pte_empty(m, &fault->leaf, fault->slot);
+	mm_at(m, fault->mm)->pages--;
+	outcome = fault_file(m, fault);
+	if (fault_failed(outcome)) {
+		pte_fill(m, &fault->leaf, fault->slot, PTE_UFFD);
+		mm_at(m, fault->mm)->pages++;
+		return outcome;
+	}
+	if (!PLANTED(58))
+		*pte = (*pte | PTE_UFFD) & ~PTE_WRITE;
+	return fault->flags & FAULT_WRITE ? COW_OUT_BLOCKED : outcome;
 }
 
 /* ---- the calls ---- */

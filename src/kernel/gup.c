@@ -490,7 +490,9 @@ int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value
 		return op_end(m, &op, machine_fail(m, -EFAULT, "the policy never lets it through"));
 	frame = at_frame(m, &gup.at);
 	frame_body(m, frame)->value = value;
-	frame_at(m, frame)->flags &= ~(uint32_t)FRAME_LAZYFREE; /* folio_mark_dirty */
+	/* folio_mark_dirty: of a page of madvise free, reclaim is the first to care, and finds it dirty. */
+	if (frame_at(m, frame)->flags & FRAME_LAZYFREE)
+		*at_entry(&gup.at) |= PTE_DIRTY;
 	note_page(m, COW_CHANGE_WRITE, gup.at.vma, page, frame, value, 0);
 	return op_end(m, &op, 0);
 }

@@ -6,8 +6,9 @@
  * may need, let the observers veto, and only then change the machine, which cannot fail any more.
  * Running out of simulated frames is an outcome, not a failure.
  *
- * Reading order: ask.h, fault.c, access.c, fork.c, copy.c, gup.c, zap.c, map.c, protect.c, advise.c; then
- * what else maps pages or takes them away: file.c, swap.c, thp.c, hugetlb.c, wp.c, migrate.c, ksm.c.
+ * Reading order: ask.h, fault.c, access.c, run.h, quick.h, fork.c, copy.c, gup.c, zap.c, map.c,
+ * protect.c, advise.c; then what else maps pages or takes them away: file.c, swap.c, thp.c, hugetlb.c, wp.c,
+ * migrate.c, ksm.c.
  */
 #ifndef COWLAB_KERNEL_KERNEL_H
 #define COWLAB_KERNEL_KERNEL_H
@@ -34,6 +35,7 @@ int range_refuse(cow_machine *m, uint64_t addr, uint64_t pages);
 /* Finds the slot that a handle names.  Returns 0, -EXDEV or -ESRCH. */
 static inline int mm_resolve(cow_machine *m, cow_mm handle, uint32_t *index)
 {
+	m->quick.pages = 0;
 	*index = handle.index;
 	return mm_known(m, handle) ? 0 : mm_refuse(m, handle);
 }
@@ -59,6 +61,7 @@ void op_tell(cow_machine *m, struct cow_op *op, int result);
 
 static inline int op_begin(cow_machine *m, const struct cow_op *op)
 {
+	m->quick.pages = 0;
 	return m->observer_count ? op_veto(m, op) : 0;
 }
 
@@ -260,12 +263,21 @@ static inline bool fault_failed(enum cow_outcome outcome)
 }
 
 /* The flags of a PTE that maps a page of the VMA, as vm_page_prot has them: readable or not. */
-uint64_t entry_flags(const struct vma *vma);
+static inline uint64_t entry_flags(const struct vma *vma)
+{
+	return PTE_PRESENT | PTE_YOUNG | (vma->flags & VMA_READ ? 0 : PTE_PROTNONE);
+}
+
 /* maybe_mkwrite(pte_mkdirty()): what a write fault adds to them. */
-uint64_t entry_written(const struct vma *vma);
+static inline uint64_t entry_written(const struct vma *vma)
+{
+	return vma->flags & VMA_WRITE ? PTE_WRITE | PTE_DIRTY | PTE_SOFT : 0;
+}
 
 /* ---- file.c: what a fault does where nothing is mapped of a VMA with an object ---- */
 enum cow_outcome fault_file(cow_machine *m, struct fault *fault);
+/* The same where userfaultfd has left a PTE marker. */
+enum cow_outcome fault_marker(cow_machine *m, struct fault *fault);
 
 /* ---- swap.c ---- */
 
@@ -276,6 +288,8 @@ enum cow_outcome fault_swap(cow_machine *m, struct fault *fault);
 void pageout_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end,
 		   struct cow_result *result);
 void free_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
+/* madvise cold: splits large folios of which only a part lies in the range. */
+void cold_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
 /* Reserves what they may need. */
 int pageout_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
 
@@ -341,11 +355,18 @@ bool hugetlb_starved(const cow_machine *m, uint32_t mm, uint64_t page);
 
 /* ---- wp.c ---- */
 
-/* True if the write has to wait for userfaultfd. */
-static inline bool uffd_blocks(uint64_t entry, unsigned flags)
+/* userfaultfd_pte_wp: a mark that UFFDIO_MOVE took to memory that is not registered counts no more. */
+static inline bool uffd_protects(const struct vma *vma, uint64_t entry)
 {
-	return (entry & PTE_UFFD) && (flags & FAULT_WRITE);
+	return (entry & PTE_UFFD) && (vma->flags & VMA_UFFD_WP);
 }
+
+/* True if the write has to wait for userfaultfd. */
+static inline bool uffd_blocks(const struct vma *vma, uint64_t entry, unsigned flags)
+{
+	return uffd_protects(vma, entry) && (flags & FAULT_WRITE);
+}
+
 /* A NUMA hint fault: the entry is protnone although its VMA can be read.  Makes it present again. */
 void numa_fault(cow_machine *m, struct fault *fault);
 
@@ -361,7 +382,7 @@ void frame_make_anon(cow_machine *m, uint32_t frame, uint32_t vma, uint64_t page
 /* ---- others ---- */
 
 /* zap_page_range: unmaps pages first to end-1 of a VMA and gives their content up. */
-void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
+void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end); /* markers stay */
 /* Drains the LRU batch before pages are zapped, if this kernel does. */
 void zap_drain(cow_machine *m, uint32_t mm);
 /* exit_mmap, and the mm itself. */

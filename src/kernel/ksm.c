@@ -58,16 +58,9 @@ static struct way *way_slot(const struct scan *scan, uint32_t frame, uint32_t an
 	return &scan->ways[at];
 }
 
-/* Where the list of a KSM page's items is kept. */
-static uint32_t *items_of(const cow_machine *m, uint32_t frame)
-{
-	return frame_cached(m, frame) ? &slot_at(m, frame_slot(m, frame))->owner
-				      : &frame_at(m, frame)->owner;
-}
-
 static void ways_load(const cow_machine *m, const struct scan *scan, uint32_t frame)
 {
-	for (uint32_t at = *items_of(m, frame); at; at = item_at(m, at)->next) {
+	for (uint32_t at = *ksm_items(m, frame); at; at = item_at(m, at)->next) {
 		const struct item *item = item_at(m, at);
 
 		*way_slot(scan, frame, item->anon, item->index) =
@@ -77,7 +70,7 @@ static void ways_load(const cow_machine *m, const struct scan *scan, uint32_t fr
 
 static void way_add(cow_machine *m, uint32_t frame, uint32_t anon, uint64_t index)
 {
-	uint32_t *items = items_of(m, frame);
+	uint32_t *items = ksm_items(m, frame);
 
 	*items = item_add(m, *items, anon, index);
 }
@@ -137,15 +130,17 @@ static struct fault at_page(const cow_machine *m, uint32_t vma, uint64_t page)
 static bool merge_allowed(cow_machine *m, struct scan *scan, struct fault *at)
 {
 	struct question question = { COW_DECIDE_MERGE, at->mm, at->page, NULL };
+	uint32_t frame;
 
 	if (!at_find(m, at))
 		return false;
-	if (frame_large(m, at_frame(m, at))) {
-		if (!split_folio(m, at_frame(m, at)))
+	frame = at_frame(m, at);
+	if (frame_large(m, frame)) {
+		if (!split_folio(m, frame))
 			return false;
 		scan->split = true;
-		if (!at_find(m, at))
-			return false;
+		if (!at_find(m, at) || at_frame(m, at) != frame)
+			return false; /* the zero page is there now */
 	}
 	question.pte = at_entry(at);
 	return ask(m, question, view_entry(m, at->vma, &at->leaf, at->slot))->action ==
@@ -178,14 +173,12 @@ static void write_protect(cow_machine *m, const struct fault *at)
 static void become_ksm(cow_machine *m, struct scan *scan, const struct fault *at)
 {
 	uint32_t index = at_frame(m, at);
-	struct frame *frame = frame_at(m, index);
 	uint32_t anon = page_anon(m, index);
 	uint64_t offset = page_index(m, index);
 
 	write_protect(m, at);
-	frame->flags = (frame->flags | FRAME_KSM) & ~(uint32_t)FRAME_LAZYFREE; /* SetPageDirty */
-	*items_of(m, index) = 0;
-	frame_body(m, index)->index = 0;
+	frame_at(m, index)->flags &= ~(uint32_t)FRAME_LAZYFREE; /* SetPageDirty */
+	ksm_add(m, index);
 	way_add(m, index, anon, offset);
 	*way_slot(scan, index, anon, offset) = (struct way){ offset, anon, index };
 	merge_note(m, scan, at, index, index);
@@ -280,7 +273,8 @@ static void scan_page(cow_machine *m, struct scan *scan, uint32_t vma, uint64_t 
 		return;
 	}
 	content = content_slot(m, scan, value, hash);
-	if (!*content) {
+	/* What was found first may have been zeroes of a folio, and no more since that was split. */
+	if (!*content || !frame_at(m, (uint32_t)*content)->flags) {
 		*content = (hash & CONTENT_TAG) | frame;
 	} else if ((uint32_t)*content != frame) { /* else fork alone shares it */
 		at = at_page(m, vma, page);
@@ -330,15 +324,11 @@ static void scan_vma(cow_machine *m, struct scan *scan, uint32_t vma)
  * also if they are in the swap cache alone. */
 static void load_stable(const cow_machine *m, const struct scan *scan)
 {
-	for (uint32_t frame = 1; frame < m->pools[POOL_FRAME].used; frame++) {
-		uint64_t value, hash, *content;
+	for (uint32_t frame = m->state.ksm; frame; frame = ksm_next(m, frame)) {
+		uint64_t value = frame_body(m, frame)->value, hash = mix(value);
+		uint64_t *content = content_slot(m, scan, value, hash);
 
-		if (!(frame_at(m, frame)->flags & FRAME_KSM))
-			continue;
-		value = frame_body(m, frame)->value;
-		hash = mix(value);
-		content = content_slot(m, scan, value, hash);
-		if (!*content)
+		if (!*content || (uint32_t)*content > frame) /* whatever the order of the list */
 			*content = (hash & CONTENT_TAG) | frame;
 	}
 }
@@ -350,8 +340,7 @@ static bool scan_all(cow_machine *m, struct scan *scan)
 
 	if (before)
 		memset(scan->contents, 0, scan->slots * sizeof(*scan->contents));
-	if (m->pools[POOL_ITEM].live)
-		load_stable(m, scan);
+	load_stable(m, scan);
 	for (uint64_t i = 0; i < scan->mms; i++)
 		for (uint32_t vma = mm_at(m, (uint32_t)scan->order[i])->vma_first; vma;
 		     vma = vma_at(m, vma)->next)
@@ -397,7 +386,7 @@ static void scan_fini(cow_machine *m, struct scan *scan)
 /* Reserves all that full scans may need.  Returns 0 or -ENOMEM. */
 static int scan_init(cow_machine *m, struct scan *scan)
 {
-	uint64_t pages = 0, at = 0;
+	uint64_t pages = 0, stable = 0, at = 0;
 	int error;
 
 	scan->mms = m->pools[POOL_MM].live;
@@ -407,7 +396,9 @@ static int scan_init(cow_machine *m, struct scan *scan)
 			pages += mergeable_pages(m, mm);
 			scan->order[at++] = (uint64_t)mm_at(m, mm)->number << 32 | mm;
 		}
-	scan->slots = table_slots(pages + m->pools[POOL_ITEM].live);
+	for (uint32_t frame = m->state.ksm; frame; frame = ksm_next(m, frame))
+		stable++;
+	scan->slots = table_slots(pages + stable);
 	scan->contents = chunk_zalloc(&m->allocator, scan->slots * sizeof(*scan->contents));
 	scan->way_slots = table_slots(pages + m->pools[POOL_ITEM].live);
 	scan->ways = cow_zalloc_(&m->allocator, scan->way_slots * sizeof(*scan->ways));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * madvise free and pageout, after mm/madvise.c: madvise_free_pte_range, madvise_free_huge_pmd,
- * madvise_pageout.  Free marks pages that nobody else maps; reclaim.c drops them if it comes by
- * before the next write.  Pageout is reclaim for what the policy lets this process page out.
+ * madvise_pageout.  Free marks pages; reclaim.c drops them if it comes by before the next write.
+ * Pageout is reclaim for what the policy lets this process page out.
  */
 #include "kernel/reclaim.h"
 #include "kernel/split.h"
@@ -95,6 +95,31 @@ static uint64_t giveup_pmd(cow_machine *m, struct giveup *at)
 	return left;
 }
 
+static bool is_dirty(cow_machine *m, const struct mapping *at, void *ctx)
+{
+	bool *dirty = ctx;
+
+	(void)m;
+	*dirty = at->leaf.ptes[at->slot] & PTE_DIRTY;
+	return *dirty;
+}
+
+/* folio_test_dirty: then nobody else may map the page, nor if it is in the swap cache.  What is kept nowhere
+ * else is dirty itself, unless all its entries are or it was given up before. */
+static bool giveup_allowed(cow_machine *m, uint32_t frame)
+{
+	uint32_t flags = frame_at(m, frame)->flags;
+	bool dirty = true;
+
+	if (frame_at(m, frame)->mapcount == 1)
+		return !(flags & FRAME_SWAPCACHE) || cache_free(m, frame);
+	if (flags & (FRAME_SWAPCACHE | FRAME_KSM))
+		return false;
+	if (!(flags & FRAME_LAZYFREE))
+		rmap_walk(m, frame, is_dirty, &dirty);
+	return dirty;
+}
+
 /* madvise_free_pte_range for one entry.  Returns how many pages are done; 0: look again. */
 static uint64_t giveup_entry(cow_machine *m, struct giveup *at)
 {
@@ -110,7 +135,7 @@ static uint64_t giveup_entry(cow_machine *m, struct giveup *at)
 		return 1;
 	if (frame_large(m, frame))
 		return giveup_large(m, at, frame);
-	if (frame_at(m, frame)->mapcount != 1 || (frame_cached(m, frame) && !cache_free(m, frame)))
+	if (!giveup_allowed(m, frame))
 		return 1;
 	lazyfree_mark(m, at, frame, pte, 1);
 	return 1;
@@ -127,6 +152,50 @@ void free_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 	if (at.flush)
 		machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	tables_prune(m, &mm->root, first, end, &mm->tables);
+}
+
+/* madvise_folio_pte_batch: how many PTEs from at->page on map pages of the folio behind each other. */
+static uint64_t batch_of(const cow_machine *m, const struct giveup *at, const struct folio *folio)
+{
+	uint32_t slot = leaf_slot(m, at->page), frame = pte_frame(at->leaf.ptes[slot]), pages = 1;
+	uint64_t most = leaf_entries(m) - slot;
+
+	if (most > at->end - at->page)
+		most = at->end - at->page;
+	if (most > folio->head + folio_frames(folio) - frame)
+		most = folio->head + folio_frames(folio) - frame;
+	while (pages < most && (at->leaf.ptes[slot + pages] & PTE_PRESENT) &&
+	       pte_frame(at->leaf.ptes[slot + pages]) == frame + pages)
+		pages++;
+	return pages;
+}
+
+/* madvise_cold_or_pageout_pte_range: splits a folio of which only a part is meant, unless others map it.
+ * Returns how many pages are done; 0: the folio was split. */
+static uint64_t cold_entry(cow_machine *m, struct giveup *at)
+{
+	uint64_t entry = at->leaf.pmd ? *at->leaf.pmd : at->leaf.ptes[leaf_slot(m, at->page)];
+	uint64_t left = at->leaf.first + leaf_entries(m) - at->page;
+	const struct folio *folio;
+
+	if (left > at->end - at->page)
+		left = at->end - at->page;
+	if (!(entry & PTE_PRESENT) || (entry & PTE_SPECIAL) || !frame_large(m, pte_frame(entry)))
+		return at->leaf.pmd ? left : 1;
+	folio = folio_of(m, pte_frame(entry));
+	if (!at->leaf.pmd)
+		left = batch_of(m, at, folio);
+	if (left == folio_frames(folio) || folio_shared(folio))
+		return left;
+	return split_folio(m, pte_frame(entry)) ? 0 : left;
+}
+
+void cold_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
+{
+	struct giveup at = { .mm = vma_at(m, vma)->mm, .vma = vma, .page = first, .end = end };
+
+	while (leaf_next(m, mm_at(m, at.mm)->root, &at.page, end, &at.leaf))
+		at.page += cold_entry(m, &at);
 }
 
 void pageout_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end,

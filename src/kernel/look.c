@@ -84,6 +84,8 @@ static void look_entry(const cow_machine *m, const struct leaf *leaf, uint64_t p
 	uint64_t entry = leaf->pmd ? *leaf->pmd : leaf->ptes[slot];
 
 	out->uffd_wp = (entry & PTE_UFFD) != 0;
+	if (pte_is_marker(entry))
+		return;
 	out->soft_dirty = (entry & PTE_SOFT) != 0;
 	out->exclusive = look_marker(m, leaf, slot);
 	if (entry & PTE_SWAP) {

@@ -33,6 +33,26 @@ static bool occupied(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	return vma && vma_at(m, vma)->start < end;
 }
 
+/* For vma_reserve: a VMA more, and what it may take to merge with its neighbours and be cut off again. */
+static uint64_t map_wants(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool thp)
+{
+	uint32_t low = thp && first ? vma_covering(m, mm, first - 1) : 0;
+	uint32_t high = thp ? vma_covering(m, mm, end) : 0;
+
+	return 1 + (low ? 2 * (uint64_t)anon_chain_length(m, low) : 0) +
+	       (high ? 2 * (uint64_t)anon_chain_length(m, high) : 0);
+}
+
+/* madvise hugepage of what was just mapped.  That may be a part of a larger VMA by now, and keeps the
+ * anon_vma that it has from there. */
+static void map_huge(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, uint32_t order)
+{
+	vma = vma_cut(m, vma, first, end);
+	vma_at(m, vma)->flags |= VMA_HUGEPAGE;
+	vma_at(m, vma)->order = order == pmd_order(m) ? 0 : order;
+	vma_merge(m, vma);
+}
+
 int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum cow_prot prot,
 	     unsigned flags)
 {
@@ -62,7 +82,8 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 	if (!error)
 		error = machine_reserve(m, POOL_OBJECT, 1);
 	if (!error)
-		error = vma_reserve(m, mm, first, first + pages, 1);
+		error = vma_reserve(m, mm, first, first + pages,
+				    map_wants(m, mm, first, first + pages, flags & COW_MAP_THP));
 	if (error)
 		return error;
 	if (flags & COW_MAP_HUGETLB)
@@ -90,22 +111,22 @@ int cow_mmap(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, enum 
 		if (vma->flags & VMA_WRITE)
 			vma->flags |= VMA_ACCOUNT;
 	}
-	if (flags & COW_MAP_THP) {
-		vma->flags |= VMA_HUGEPAGE;
-		vma->order = order == pmd_order(m) ? 0 : order;
-	}
 	if (flags & COW_MAP_HUGETLB) {
 		vma->flags |= VMA_HUGETLB;
 		hugetlb_map(m, index);
 	}
 	vma_link(m, index);
-	vma_merge(m, index);
+	index = vma_merge(m, index);
+	if (flags & COW_MAP_THP)
+		map_huge(m, index, first, first + pages, order);
 	return op_end(m, &op, 0);
 }
 
 /* move_ptes: entries move unchanged, counts, marker and all. */
-static void move_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, uint64_t to)
+static void move_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, uint64_t to,
+			 bool registered)
 {
+	const uint64_t kept = registered ? ~PTE_UFFD : UINT64_MAX;
 	uint32_t index = vma_at(m, vma)->mm;
 	struct mm *mm = mm_at(m, index);
 	bool side = m->state.marker >= COW_MARKER_ADJACENT;
@@ -125,12 +146,17 @@ static void move_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 
 			if (!from.ptes[slot])
 				continue;
+			if (pte_is_marker(from.ptes[slot])) { /* protection stays behind */
+				pte_empty(m, &from, slot);
+				mm->pages--;
+				continue;
+			}
 			leaf_make(m, &mm->root, target, &into, &mm->tables);
 			/* move_soft_dirty_pte: a page that moved is a page that changed.  v6.13+:
-			 * userfaultfd's protection stays behind. */
+			 * userfaultfd's protection stays behind, where it is one. */
 			pte_fill(m, &into, leaf_slot(m, target),
 				 ((PLANTED(20) ? from.ptes[slot] & ~PTE_MARKER : from.ptes[slot]) |
-				  PTE_SOFT) & ~PTE_UFFD);
+				  PTE_SOFT) & kept);
 			marker = side && side_marker_get(m, &from, slot);
 			if (marker) {
 				side_marker_put(m, &from, slot, false);
@@ -166,7 +192,7 @@ static void move_vma(cow_machine *m, uint32_t index, uint64_t to)
 	anon_clone(m, new, index);
 	if (!(vma->flags & VMA_SHARED))
 		note(m, COW_CHANGE_MOVE, vma->mm, to, end - first, first << m->state.page_shift);
-	move_entries(m, new, first, end, to);
+	move_entries(m, new, first, end, to, vma->flags & VMA_UFFD_WP);
 	vma_remove(m, index);
 	vma_merge(m, new);
 }

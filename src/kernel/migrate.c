@@ -88,6 +88,8 @@ static uint32_t migrate_page(cow_machine *m, const struct migration *to)
 	*new = *old;
 	new->refcount = held;
 	*frame_body(m, to->to) = *frame_body(m, to->from);
+	if (old->flags & FRAME_KSM)
+		ksm_replace(m, to->from, to->to);
 	if (old->flags & FRAME_SWAPCACHE)
 		slot_at(m, old->owner)->frame = to->to;
 	if (old->flags & FRAME_SHARED)

@@ -73,14 +73,12 @@ static bool move_allowed(cow_machine *m, const struct move *move)
 		       ->action == COW_ACT_ALLOW;
 }
 
-/* move_swap_pte; a page in the swap cache goes along. */
+/* move_swap_pte; a page in the swap cache goes along, and so does userfaultfd's mark. */
 static int move_swapped(cow_machine *m, struct move *move)
 {
 	uint64_t entry = *at_entry(&move->from);
 	const struct slot *slot = slot_at(m, pte_frame(entry));
 	bool mapped = slot->frame && frame_at(m, slot->frame)->mapcount;
-	/* userfaultfd's bit counts in memory that is registered only. */
-	uint64_t kept = vma_at(m, move->vma)->flags & VMA_UFFD_WP ? entry : entry & ~PTE_UFFD;
 	bool exclusive = m->state.marker == COW_MARKER_NONE ? slot->count == 1
 			 : m->state.marker >= COW_MARKER_ADJACENT
 				 ? side_marker_get(m, &move->from.leaf, move->from.slot)
@@ -91,7 +89,7 @@ static int move_swapped(cow_machine *m, struct move *move)
 	move_note(m, move, 1);
 	if (slot->frame)
 		move_frame(m, move, slot->frame);
-	move_entry(m, move, kept | PTE_SOFT);
+	move_entry(m, move, entry | PTE_SOFT);
 	return 0;
 }
 
@@ -131,7 +129,8 @@ static int move_huge(cow_machine *m, struct move *move, uint64_t *pages)
 	bool whole = move->from.page == move->from.leaf.first && move->pages >= size &&
 		     !(move->to & (size - 1)) && !leaf_of(m, move->from.mm, move->to, &into);
 
-	if (!(pmd & PTE_SPECIAL) && !move_allowed(m, move))
+	/* What is split need only be the process's own: a pin shows when its page is to move. */
+	if (!(pmd & PTE_SPECIAL) && (whole || !pmd_marker_get(m, pmd)) && !move_allowed(m, move))
 		return -EBUSY;
 	if (!whole) {
 		pmd_split(m, move->from.mm, &move->from.leaf);

@@ -110,10 +110,10 @@ static bool may_upgrade(cow_machine *m, const struct fault *fault)
 	const uint64_t *entry = at_entry(fault);
 	struct question question = { COW_DECIDE_PROTECT, fault->mm, fault->page, entry };
 
-	if (!(in->flags & VMA_WRITE) || (*entry & PTE_UFFD) || write_is_saved(m))
+	if (!(in->flags & VMA_WRITE) || uffd_protects(in, *entry) || write_is_saved(m))
 		return false;
 	if (in->flags & VMA_SHARED)
-		return !soft_dirty_needed(in, *entry); /* no file here wants to see the first write */
+		return !(in->flags & VMA_UFFD_WP) && !soft_dirty_needed(in, *entry);
 	return page_ownable(m, pte_frame(*entry)) &&
 	       ask(m, question, view_entry(m, fault->vma, &fault->leaf, fault->slot))->action ==
 		       COW_ACT_WRITABLE;

@@ -13,7 +13,8 @@ static bool may_upgrade(cow_machine *m, uint32_t vma, const struct leaf *leaf, u
 	struct question question = { COW_DECIDE_PROTECT, vma_at(m, vma)->mm, page, &leaf->ptes[slot] };
 	struct cow_view view;
 
-	if (!page_ownable(m, pte_frame(leaf->ptes[slot])) || (leaf->ptes[slot] & PTE_UFFD))
+	if (!page_ownable(m, pte_frame(leaf->ptes[slot])) ||
+	    uffd_protects(vma_at(m, vma), leaf->ptes[slot]))
 		return false;
 	view = view_entry(m, vma, leaf, slot);
 	if (PLANTED(18))
@@ -28,6 +29,9 @@ static void change_entries(cow_machine *m, uint32_t vma)
 	bool shared = in->flags & VMA_SHARED;
 	uint64_t keep = PTE_DIRTY | PTE_YOUNG | PTE_SPECIAL | PTE_MARKER | PTE_PRESENT | PTE_SOFT |
 			PTE_UFFD;
+	/* vma_wants_writenotify is asked with the old vm_page_prot, so that no entry of a shared
+	 * mapping is upgraded alone. */
+	bool seen = in->flags & (VMA_UFFD_WP | VMA_TRACKED);
 	bool changed = false;
 	struct leaf leaf;
 
@@ -49,10 +53,8 @@ static void change_entries(cow_machine *m, uint32_t vma)
 				continue; /* a swap entry has no permission */
 			*pte = (old & (keep | ~UINT64_C(0xffffffff))) |
 			       (in->flags & VMA_READ ? 0 : PTE_PROTNONE) |
-			       (write && shared && !(old & PTE_UFFD) &&
-						!soft_dirty_needed(in, old)
-					? PTE_WRITE
-					: 0) | (PLANTED(19) ? old & PTE_WRITE : 0);
+			       (shared && write && !seen ? PTE_WRITE : 0) |
+			       (PLANTED(19) ? old & PTE_WRITE : 0);
 			if (write && !shared && may_upgrade(m, vma, &leaf, page)) {
 				*pte |= PTE_WRITE;
 				note_page(m, COW_CHANGE_REUSE, vma, page, pte_frame(*pte), 0, 0);

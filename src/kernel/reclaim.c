@@ -3,7 +3,9 @@
  * Going out to swap, after mm/vmscan.c: shrink_folio_list, and mm/rmap.c: try_to_unmap_one.  A page
  * loses every mapping that the reverse map finds, or is left alone as it was.  A large folio is
  * split first, so that what is here is one page.  Which page may go is asked for each of its
- * mappings, before anything changes.  madvise's ways in are in lazyfree.c, the way back in swap.c.
+ * mappings, before anything changes.  Ordinary pages that nobody looks on at go the short way of
+ * reclaim_hot.c.  madvise's ways in are in lazyfree.c, the end of a clean page in drop.c, the way back
+ * in swap.c.
  */
 #include "kernel/ask.h"
 #include "kernel/reclaim.h"
@@ -45,17 +47,6 @@ static bool step_ask(cow_machine *m, const struct mapping *at, void *ctx)
 	return !r->refused;
 }
 
-/* The same, and remembers the mapping for step_unmap. */
-static bool step_see(cow_machine *m, const struct mapping *at, void *ctx)
-{
-	struct reclaim *r = ctx;
-
-	if (r->seen < RECLAIM_SEEN)
-		r->at[r->seen] = *at;
-	r->seen++;
-	return step_ask(m, at, r);
-}
-
 /* The PTE becomes a swap entry; soft-dirty, userfaultfd's bit and the marker go with it. */
 static bool step_unmap(cow_machine *m, const struct mapping *at, void *ctx)
 {
@@ -75,26 +66,34 @@ static bool step_unmap(cow_machine *m, const struct mapping *at, void *ctx)
 	return !PLANTED(29);
 }
 
-static bool step_dirty(cow_machine *m, const struct mapping *at, void *ctx)
+/* Remembers the last ones of a walk, which are the oldest mappings. */
+static bool step_last(cow_machine *m, const struct mapping *at, void *ctx)
 {
 	struct reclaim *r = ctx;
 
 	(void)m;
-	r->dirty |= (at->leaf.ptes[at->slot] & PTE_DIRTY) != 0;
+	r->at[r->seen++ % RECLAIM_SEEN] = *at;
 	return true;
 }
 
-/* The PTE is emptied: the content is nobody's any more, or an object has it. */
+/* The PTE is emptied: the content is nobody's any more, or an object has it.  What userfaultfd protects
+ * of an object leaves a PTE marker. */
 static bool step_empty(cow_machine *m, const struct mapping *at, void *unused)
 {
 	uint32_t index = vma_at(m, at->vma)->mm;
 	struct mm *mm = mm_at(m, index);
 	uint32_t frame = pte_frame(at->leaf.ptes[at->slot]);
+	bool mark = (at->leaf.ptes[at->slot] & PTE_UFFD) && vma_at(m, at->vma)->object;
 
 	(void)unused;
 	note_entries(m, COW_CHANGE_UNMAP, at->vma, at->page, 1, &at->leaf.ptes[at->slot]);
 	if (m->state.marker >= COW_MARKER_ADJACENT && side_marker_look(m, &at->leaf, at->slot))
 		side_marker_put(m, &at->leaf, at->slot, false);
+	if (mark) {
+		at->leaf.ptes[at->slot] = PTE_UFFD;
+		frame_unmap(m, frame, index);
+		return true;
+	}
 	pte_empty(m, &at->leaf, at->slot);
 	mm->pages--;
 	frame_unmap(m, frame, index);
@@ -118,30 +117,7 @@ static inline void each_mapping(cow_machine *m, struct reclaim *r, rmap_fn *step
 		rmap_walk(m, r->frame, step, r);
 }
 
-static void ask_all(cow_machine *m, struct reclaim *r)
-{
-	r->seen = 0;
-	if (mapped_here(m, r))
-		step_ask(m, &r->here, r);
-	else
-		rmap_walk(m, r->frame, step_see, r);
-}
-
-static void unmap_all(cow_machine *m, struct reclaim *r)
-{
-	if (!r->seen || r->seen > RECLAIM_SEEN) {
-		each_mapping(m, r, step_unmap);
-		return;
-	}
-	/* Two items of a KSM page may lead to one mapping. */
-	for (uint32_t i = 0; i < r->seen; i++)
-		if ((r->at[i].leaf.ptes[r->at[i].slot] & PTE_PRESENT) &&
-		    !step_unmap(m, &r->at[i], r))
-			return;
-}
-
-/* A page of an object is unmapped, and stays in the page cache, so it needs no slot.  No entry of it has
- * userfaultfd's bit, which a PTE marker would have to keep: objects cannot be registered. */
+/* A page of an object is unmapped, and stays in the page cache, so it needs no slot. */
 static enum cow_outcome reclaim_file(cow_machine *m, struct reclaim *r)
 {
 	r->stale = true;
@@ -150,25 +126,45 @@ static enum cow_outcome reclaim_file(cow_machine *m, struct reclaim *r)
 	return COW_OUT_MOVED;
 }
 
-/* A page that madvise free gave up is dropped if nobody has written to it since, and nobody but its
- * mappings refers to it.  If somebody has, it is an ordinary page again, which the next round may
- * swap out. */
-static enum cow_outcome reclaim_lazyfree(cow_machine *m, struct reclaim *r)
+/* try_to_unmap_one: a mapping of a page of madvise free, which is dropped if nobody has written to it since,
+ * and nobody but its mappings refers to it.  If it was written to, it is an ordinary page again
+ * (folio_set_swapbacked), which the next round may swap out. */
+static bool lazyfree_unmap(cow_machine *m, struct reclaim *r, const struct mapping *at)
 {
 	struct frame *frame = frame_at(m, r->frame);
+	bool dirty = (at->leaf.ptes[at->slot] & PTE_DIRTY) && !PLANTED(31);
 
-	each_mapping(m, r, step_dirty);
-	if (r->dirty && !PLANTED(31)) {
+	if (dirty)
 		frame->flags &= ~(uint32_t)FRAME_LAZYFREE;
-		return COW_OUT_REFUSED;
+	if (dirty || frame->refcount != frame->mapcount)
+		return false;
+	return step_empty(m, at, r);
+}
+
+/* The oldest mapping comes first (anon_vma_interval_tree), and what was dropped before one that is dirty
+ * stays so. */
+static enum cow_outcome reclaim_lazyfree(cow_machine *m, struct reclaim *r)
+{
+	uint32_t mapped = frame_at(m, r->frame)->mapcount, left = mapped;
+	bool more = true;
+
+	while (left && more) {
+		r->seen = 0;
+		if (mapped == 1)
+			step_last(m, &r->here, r);
+		else /* the one that is left need not be r->here */
+			rmap_walk(m, r->frame, step_last, r);
+		for (uint32_t n = left < RECLAIM_SEEN ? left : RECLAIM_SEEN; n && more; n--) {
+			more = lazyfree_unmap(m, r, &r->at[--r->seen % RECLAIM_SEEN]);
+			left -= more;
+		}
 	}
-	if (frame->refcount != frame->mapcount)
-		return COW_OUT_REFUSED;
-	r->stale = true;
-	each_mapping(m, r, step_empty);
-	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
-	machine_count(m, COW_COUNT_DROPPED, 1);
-	return COW_OUT_MOVED;
+	if (left < mapped) {
+		r->stale = true;
+		machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
+	}
+	machine_count(m, COW_COUNT_DROPPED, !left);
+	return left ? COW_OUT_REFUSED : COW_OUT_MOVED;
 }
 
 /* activate_locked: what is left alone gives its slot back where slots are rare. */
@@ -185,7 +181,7 @@ static enum cow_outcome reclaim_out(cow_machine *m, struct reclaim *r)
 	struct frame *frame = frame_at(m, r->frame);
 	uint32_t slot = frame_slot(m, r->frame);
 
-	unmap_all(m, r);
+	each_mapping(m, r, step_unmap);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	machine_count(m, COW_COUNT_SWAP_OUTS, 1);
 	if (!r->dirty && slot_at(m, slot)->value == frame_body(m, r->frame)->value)
@@ -201,7 +197,7 @@ static enum cow_outcome reclaim_anon(cow_machine *m, struct reclaim *r)
 {
 	struct frame *frame = frame_at(m, r->frame);
 
-	ask_all(m, r);
+	each_mapping(m, r, step_ask);
 	if (r->refused)
 		return reclaim_refused(m, r);
 	r->fresh = !(frame->flags & FRAME_SWAPCACHE);
@@ -244,6 +240,15 @@ static bool pageout_allowed(cow_machine *m, const struct reclaim *r, const uint6
 	       COW_ACT_ALLOW;
 }
 
+/* A PMD's folio that madvise free gave up, and that is meant as a whole: try_to_unmap_one splits the PMD
+ * and drops its pages, and the folio is split by nobody. */
+static bool given_up_whole(cow_machine *m, const struct reclaim *r)
+{
+	return r->here.leaf.pmd && (frame_at(m, r->frame)->flags & FRAME_LAZYFREE) &&
+	       r->here.page == r->here.leaf.first && r->end - r->here.page >= pmd_pages(m) &&
+	       !(*r->here.leaf.pmd & PTE_DIRTY) && folio_of(m, r->frame)->mapcount == 1;
+}
+
 /* What r->here maps.  NONE: nothing is mapped, or a folio was split first. */
 static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r)
 {
@@ -251,92 +256,18 @@ static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r)
 
 	if (!(*entry & PTE_PRESENT))
 		return COW_OUT_NONE;
-	/* can_reclaim_anon_pages: without a free slot reclaim looks at no anonymous page, clean or not,
-	 * and at no shared memory; madvise pageout does. */
-	if (!r->vma && !slots_left(m))
-		return COW_OUT_REFUSED;
 	r->frame = r->here.leaf.pmd ? pmd_frame(m, *entry, r->here.page) : pte_frame(*entry);
+	/* can_reclaim_anon_pages: without a free slot reclaim looks at no anonymous page, clean or not,
+	 * and at no shared memory; madvise pageout does.  Pages of madvise free are on the list of files. */
+	if (!r->vma && !slots_left(m) && !(frame_at(m, r->frame)->flags & FRAME_LAZYFREE))
+		return COW_OUT_REFUSED;
 	if ((*entry & PTE_SPECIAL) || !pageout_allowed(m, r, entry))
 		return COW_OUT_REFUSED;
 	if (!frame_large(m, r->frame))
 		return reclaim_frame(m, r);
-	r->split = r->stale = split_folio(m, r->frame);
+	r->split = r->stale = given_up_whole(m, r) ? split_folio_unmapping(m, r->frame)
+						   : split_folio(m, r->frame);
 	return r->split ? COW_OUT_NONE : COW_OUT_REFUSED;
-}
-
-/* True if nobody looks on, and a sight says all that the policy could see. */
-static inline bool alike_possible(const cow_machine *m)
-{
-	return !m->observer_count && m->state.marker < COW_MARKER_ADJACENT &&
-	       !(m->policy->flags & COW_POLICY_NEEDS_TRUTH);
-}
-
-/*
- * The hot loop of reclaim: pages from *page on that have one mapping and nothing special about them, as
- * long as the last answer is good for them, so that no view is made and nothing is looked up twice.
- * What reclaim_anon does with such a page, it does.
- */
-static inline void reclaim_alike(cow_machine *m, struct reclaim *r, uint64_t *page, uint64_t end,
-			   struct cow_result *result)
-{
-	const struct sight *last = &m->sights[COW_DECIDE_SWAP_OUT];
-	struct leaf *leaf = &r->here.leaf;
-	uint64_t moved = 0;
-
-	if (!last->rule || last->rule->action != COW_ACT_ALLOW)
-		return;
-	/* can_reclaim_anon_pages: see reclaim_here */
-	for (; *page < end && slots_left(m); ++*page, moved++) {
-		uint32_t slot = (uint32_t)(*page - leaf->first);
-		uint64_t entry = leaf->ptes[slot], out;
-		struct frame *frame = frame_at(m, pte_frame(entry));
-		struct frame_body *body;
-		struct slot *swap;
-		struct sight sight;
-		bool own, dirty = entry & PTE_DIRTY;
-
-		if (!(entry & PTE_PRESENT) || frame->mapcount != 1 || !(frame->flags & FRAME_ANON) ||
-		    (frame->flags & ~(uint32_t)(FRAME_ANON | FRAME_EXCLUSIVE | FRAME_SWAPCACHE)))
-			break;
-		own = marker_get(m, leaf, slot, frame);
-		sight = sight_of(m, r->here.vma, entry, pte_frame(entry), own ? SIGHT_MARKER : 0);
-		if (sight.counts != last->counts || sight.flags != last->flags)
-			break;
-		body = frame_body(m, pte_frame(entry));
-		if (!(frame->flags & FRAME_SWAPCACHE)) {
-			uint32_t new = slot_alloc(m);
-
-			if (!new)
-				break;
-			cache_add(m, pte_frame(entry), new);
-			dirty = true;
-			slot_at(m, new)->value = body->value;
-		}
-		swap = slot_at(m, frame->owner);
-		out = pte_make(frame->owner, PTE_SWAP | (entry & (PTE_SOFT | PTE_UFFD)));
-		if (own && !PLANTED(27))
-			out |= PTE_MARKER;
-		leaf->ptes[slot] = out;
-		swap->count++;
-		swap->owner = 0; /* nothing maps the page any more: frame_unmapped */
-		frame->mapcount = 0;
-		frame->refcount--;
-		frame->flags &= ~(uint32_t)FRAME_EXCLUSIVE;
-		if (dirty || swap->value != body->value) {
-			if (!PLANTED(30))
-				swap->value = body->value;
-			if (r->writing)
-				frame->flags |= FRAME_WRITEBACK;
-		}
-	}
-	if (!moved)
-		return;
-	machine_count(m, COW_COUNT_PAGE_LOCKS, moved * last->rule->locks);
-	machine_count(m, COW_COUNT_ATOMICS, 2 * moved);
-	machine_count(m, COW_COUNT_TLB_FLUSHES, moved);
-	machine_count(m, COW_COUNT_SWAP_OUTS, moved);
-	if (result)
-		result_place(result, COW_OUT_MOVED, moved);
 }
 
 /* Pages of one leaf table, or of a PMD, from *page on, until it has to be found again. */
@@ -360,6 +291,7 @@ static void reclaim_leaf(cow_machine *m, struct reclaim *r, uint64_t *page, uint
 		}
 		r->here.page = *page;
 		r->here.slot = leaf_slot(m, *page);
+		r->end = end;
 		r->split = false;
 		outcome = reclaim_here(m, r);
 		if (r->split)
@@ -376,7 +308,7 @@ void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t e
 {
 	uint64_t page = first;
 
-	r->hot = !r->vma && alike_possible(m);
+	r->hot = !r->vma && reclaim_unwatched(m);
 	if (mm_at(m, r->mm)->batch)
 		batch_drain(m, r->mm);
 	while (leaf_from(m, r->mm, &page, end, &r->here.leaf)) {
@@ -428,33 +360,24 @@ int pageout_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	return error ? error : slot_reserve(m, end - first < pages ? end - first : pages);
 }
 
-/* One page, straight to its PTE.  False: go the way of a range, which reserves; nothing has changed. */
-static bool reclaim_one(cow_machine *m, struct reclaim *r, uint64_t page, struct cow_result *result)
-{
-	uint64_t behind = page;
-
-	if (!alike_possible(m) || mm_at(m, r->mm)->batch ||
-	    !leaf_of(m, r->mm, page, &r->here.leaf))
-		return false;
-	r->here.vma = vma_covering(m, r->mm, page);
-	pool_grant(&m->pools[POOL_SLOT], pool_spare(&m->pools[POOL_SLOT])); /* it takes no other */
-	if (r->here.vma)
-		reclaim_alike(m, r, &behind, page + 1, result);
-	return behind > page;
-}
-
 int cow_swap_out(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bool writing,
 		 struct cow_result *result)
 {
 	struct reclaim r;
 	struct call call;
-	int error = call_check(m, &call, handle, addr, pages, result);
+	int error;
 
+	if (pages == 1 && reclaim_one(m, handle, addr, writing)) {
+		if (result) {
+			result_clear(result);
+			result_place(result, COW_OUT_MOVED, 1);
+		}
+		return 0;
+	}
+	error = call_check(m, &call, handle, addr, pages, result);
 	if (error)
 		return error;
 	reclaim_init(&r, call.mm, 0, writing);
-	if (pages == 1 && reclaim_one(m, &r, call.first, call.result))
-		return 0;
 	error = pageout_reserve(m, call.mm, call.first, call.end);
 	if (!error)
 		error = call_begin(m, &call, COW_OP_SWAP_OUT, writing);
@@ -473,126 +396,4 @@ int cow_writeback_done(cow_machine *m)
 		return error;
 	slots_written(m);
 	return op_end(m, &op, 0);
-}
-
-/* __remove_mapping for what an entry names, or maps.  A page that is mapped anywhere stays. */
-static enum cow_outcome drop_page(cow_machine *m, const struct leaf *leaf, uint64_t page)
-{
-	uint64_t entry = leaf->pmd ? 0 : leaf->ptes[leaf_slot(m, page)];
-	uint32_t frame = 0;
-	const struct frame *at;
-
-	if (entry & PTE_SWAP)
-		frame = slot_at(m, pte_frame(entry))->frame;
-	else if ((entry & PTE_PRESENT) && frame_cached(m, pte_frame(entry)))
-		return COW_OUT_REFUSED;
-	if (!frame)
-		return COW_OUT_NONE;
-	at = frame_at(m, frame);
-	/* Without a free slot reclaim looks at no anonymous page. */
-	if ((at->flags & FRAME_WRITEBACK) || at->mapcount || at->refcount != 1 || !slots_left(m))
-		return COW_OUT_REFUSED;
-	if (slot_at(m, frame_slot(m, frame))->value != frame_body(m, frame)->value && !PLANTED(30))
-		slot_write(m, frame); /* written through a reference since */
-	cache_remove(m, frame);
-	return COW_OUT_MOVED;
-}
-
-/* The hot loop of it: pages that nobody else refers to, entries that name their slots.  Returns the page
- * behind them. */
-static uint64_t drop_alone(cow_machine *m, const struct leaf *leaf, uint64_t page, uint64_t end,
-			   struct cow_result *result)
-{
-	uint64_t first = page;
-
-	if (leaf->pmd || m->observer_count || !slots_left(m))
-		return page;
-	for (; page < end; page++) {
-		uint64_t entry = leaf->ptes[leaf_slot(m, page)];
-		uint32_t index = pte_frame(entry);
-		struct slot *slot;
-		struct frame *frame;
-
-		if (!(entry & PTE_SWAP))
-			break;
-		slot = slot_at(m, index);
-		index = slot->frame;
-		frame = frame_at(m, index);
-		if (!index || frame->flags != (FRAME_ANON | FRAME_SWAPCACHE) || frame->mapcount ||
-		    frame->refcount != 1)
-			break;
-		if (!PLANTED(30))
-			slot->value = frame_body(m, index)->value;
-		slot->frame = 0;
-		slot->owner = 0;
-		frame_free(m, index);
-	}
-	if (page > first) {
-		machine_count(m, COW_COUNT_ATOMICS, page - first);
-		result_place(result, COW_OUT_MOVED, page - first);
-	}
-	return page;
-}
-
-int cow_swap_drop(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages,
-		  struct cow_result *result)
-{
-	struct call call;
-	struct leaf leaf;
-	int error = call_check(m, &call, handle, addr, pages, result);
-
-	if (!error)
-		error = call_begin(m, &call, COW_OP_SWAP_DROP, 0);
-	if (error)
-		return error;
-	if (mm_at(m, call.mm)->batch)
-		batch_drain(m, call.mm);
-	for (uint64_t page = call.first; leaf_from(m, call.mm, &page, call.end, &leaf);) {
-		uint64_t high = leaf.first + leaf_entries(m);
-
-		while (page < call.end && page < high) {
-			page = drop_alone(m, &leaf, page, high < call.end ? high : call.end,
-					  call.result);
-			if (page < call.end && page < high)
-				result_place(call.result, drop_page(m, &leaf, page++), 1);
-		}
-	}
-	return op_end(m, &call.op, 0);
-}
-
-/* One page that nobody but its mapping refers to, straight to its PTE.  False: nothing has changed. */
-static bool reclaim_freed(cow_machine *m, cow_mm handle, uint64_t addr, struct cow_result *out,
-			  struct cow_result *dropped)
-{
-	uint64_t page = addr >> m->state.page_shift;
-	struct reclaim r;
-
-	if (!mm_known(m, handle) || page << m->state.page_shift != addr || page >= m->pages)
-		return false;
-	reclaim_init(&r, handle.index, 0, false);
-	if (!reclaim_one(m, &r, page, NULL))
-		return false;
-	if (out) {
-		result_clear(out);
-		result_place(out, COW_OUT_MOVED, 1);
-	}
-	result_clear(dropped);
-	if (drop_alone(m, &r.here.leaf, page, page + 1, dropped) == page)
-		result_place(dropped, drop_page(m, &r.here.leaf, page), 1);
-	return true;
-}
-
-int cow_reclaim(cow_machine *m, cow_mm mm, uint64_t addr, uint64_t pages, struct cow_result *out,
-		struct cow_result *dropped)
-{
-	struct cow_result unwanted;
-	int error;
-
-	if (!dropped)
-		dropped = &unwanted;
-	if (pages == 1 && reclaim_freed(m, mm, addr, out, dropped))
-		return 0;
-	result_clear(dropped);
-	error = cow_swap_out(m, mm, addr, pages, false, out);
-	return error ? error : cow_swap_drop(m, mm, addr, pages, dropped);
 }

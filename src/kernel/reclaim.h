@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What swap.c, reclaim.c and lazyfree.c share: pages on their way out, and what a call over a place
+ * What swap.c, reclaim.c, drop.c and lazyfree.c share: pages on their way out, and what a call over a place
  * came to.
  */
 #ifndef COWLAB_KERNEL_RECLAIM_H
@@ -18,14 +18,15 @@ struct reclaim {
 	bool hot;       /* no observer, no truth, no side table: see reclaim_alike */
 	uint32_t frame;
 	struct mapping here; /* where it was found */
+	uint64_t end;        /* of the range, as far as the table of here goes */
 	uint64_t vma_end;    /* of here.vma, which is looked up when the pages come to it */
 	bool stale;     /* tables have changed: here.leaf has to be found again */
 	bool split;     /* nothing was done but a split: the page has to be looked at again */
 	bool fresh;     /* it was not in the swap cache before */
 	bool dirty;     /* somebody has written to it since its slot was */
 	bool refused;
-	uint32_t seen;  /* mappings that were asked about; and where they are, if they are few: */
-	struct mapping at[RECLAIM_SEEN]; /* a page of more is looked up again */
+	uint32_t seen;  /* mappings of a page that was given up, and the last of them */
+	struct mapping at[RECLAIM_SEEN];
 };
 
 /* Sets it up; what changes from page to page is not touched. */
@@ -40,6 +41,28 @@ static inline void reclaim_init(struct reclaim *r, uint32_t mm, uint32_t vma, bo
 /* Reclaims what is mapped from page first to page end-1, once the LRU batch is drained. */
 void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t end,
 		   struct cow_result *result);
+
+/* ---- reclaim_hot.c ---- */
+
+/* True if nobody looks on, and a sight says all that the policy could see. */
+bool reclaim_unwatched(const cow_machine *m);
+/* Reclaims pages of r->here.leaf and r->here.vma from *page on, as long as they are ordinary ones which the
+ * last answer is good for; *page is behind them then.  Needs reclaim_unwatched. */
+void reclaim_alike(cow_machine *m, struct reclaim *r, uint64_t *page, uint64_t end,
+		   struct cow_result *result);
+/* One page, straight to its PTE.  False: go the way of a range, which reserves; nothing has changed. */
+bool reclaim_one(cow_machine *m, cow_mm handle, uint64_t addr, bool writing);
+/* The same, and then what cow_swap_drop does. */
+bool reclaim_freed(cow_machine *m, cow_mm handle, uint64_t addr, struct cow_result *dropped);
+/* Drops pages of a leaf table from `page` on, as long as nobody but their slots refers to them, while
+ * nobody looks on.  Returns the page behind them. */
+uint64_t drop_alone(cow_machine *m, const struct leaf *leaf, uint64_t page, uint64_t end,
+		    struct cow_result *result);
+
+/* ---- drop.c ---- */
+
+/* __remove_mapping for what an entry names, or maps.  A page that is mapped anywhere stays. */
+enum cow_outcome drop_page(cow_machine *m, const struct leaf *leaf, uint64_t page);
 
 /* Pages of a place are done.  The place as a whole was refused if one of them was, and moved if one
  * of them was; pages that there was nothing to do about are counted in `done` alone. */

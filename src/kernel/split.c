@@ -23,7 +23,30 @@ static bool find_pmd(cow_machine *m, const struct mapping *mapping, void *ctx)
 	return false;
 }
 
-bool split_folio(cow_machine *m, uint32_t frame)
+/* v6.12+: try_to_map_unused_to_zeropage, of one mapping. */
+static bool map_zero_page(cow_machine *m, const struct mapping *at, void *unused)
+{
+	uint64_t *pte = &at->leaf.ptes[at->slot];
+	uint32_t frame = pte_frame(*pte);
+	uint64_t kept = *pte & (PTE_SOFT | PTE_UFFD);
+
+	(void)unused;
+	marker_put(m, &at->leaf, at->slot, frame_at(m, frame), false);
+	*pte = pte_make(0, kept | entry_flags(vma_at(m, at->vma)) | PTE_SPECIAL);
+	note_page(m, COW_CHANGE_MERGE, at->vma, at->page, 0, 0, frame);
+	frame_unmap(m, frame, vma_at(m, at->vma)->mm);
+	return true;
+}
+
+/* remap_page: base pages that hold nothing but zeroes are given up for the zero page. */
+static void remap_zeroes(cow_machine *m, uint32_t head, uint32_t frames)
+{
+	for (uint32_t frame = head; frame < head + frames; frame++)
+		if (frame_at(m, frame)->mapcount && !frame_body(m, frame)->value)
+			rmap_walk(m, frame, map_zero_page, NULL);
+}
+
+bool split_folio_unmapping(cow_machine *m, uint32_t frame)
 {
 	uint32_t index = frame_at(m, frame)->owner;
 	const struct folio *folio = folio_at(m, index);
@@ -39,5 +62,17 @@ bool split_folio(cow_machine *m, uint32_t frame)
 		pmd_split(m, vma_at(m, at.vma)->mm, &at.leaf);
 	}
 	folio_split(m, index);
+	return true;
+}
+
+bool split_folio(cow_machine *m, uint32_t frame)
+{
+	const struct folio *folio = folio_of(m, frame);
+	uint32_t head = folio->head, frames = folio_frames(folio);
+
+	if (!split_folio_unmapping(m, frame))
+		return false;
+	if (m->policy->flags & COW_POLICY_SPLIT_MAPS_ZERO)
+		remap_zeroes(m, head, frames);
 	return true;
 }

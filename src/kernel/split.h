@@ -10,6 +10,8 @@
 /* Splits the folio of a frame that has FRAME_LARGE, and every PMD that maps it.  False: a reference, or
  * hugetlb, keeps it whole, and nothing has changed.  Entries and tables found before are stale. */
 bool split_folio(cow_machine *m, uint32_t frame);
+/* The same of one whose pages are about to be unmapped: zeroes stay where they are. */
+bool split_folio_unmapping(cow_machine *m, uint32_t frame);
 /* Reserves the tables for as many splits as there are PMDs.  Returns 0 or -ENOMEM. */
 int split_folio_reserve(cow_machine *m);
 

@@ -228,7 +228,7 @@ static bool swap_install(cow_machine *m, struct fault *at)
 		flags |= vma->flags & VMA_WRITE ? PTE_WRITE : 0;
 	if (written)
 		flags |= PTE_DIRTY | PTE_SOFT;
-	if (at->leaf.ptes[at->slot] & PTE_UFFD)
+	if (uffd_protects(vma, at->leaf.ptes[at->slot]))
 		flags &= ~PTE_WRITE;
 	swap_map(m, at, flags, writable || (ownable && at->rule->action == COW_ACT_OWN));
 	if (writable)
@@ -246,7 +246,8 @@ enum cow_outcome fault_swap(cow_machine *m, struct fault *at)
 	outcome = at->new == at->old ? COW_OUT_SWAP_IN : COW_OUT_COPY;
 	machine_count(m, COW_COUNT_COPIES, outcome == COW_OUT_COPY);
 	at->wp = swap_install(m, at); /* VM_FAULT_WRITE */
-	return uffd_blocks(at->leaf.ptes[at->slot], at->flags) ? COW_OUT_BLOCKED : outcome;
+	return uffd_blocks(vma_at(m, at->vma), at->leaf.ptes[at->slot], at->flags) ? COW_OUT_BLOCKED
+										   : outcome;
 }
 
 /* ---- readahead ---- */

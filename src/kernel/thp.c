@@ -338,7 +338,7 @@ enum cow_outcome huge_wp(cow_machine *m, struct fault *fault)
 		if (entry_allows(*fault->leaf.pmd, fault->flags & FAULT_WRITE))
 			return COW_OUT_HIT;
 	}
-	if (uffd_blocks(*fault->leaf.pmd, fault->flags) && !PLANTED(36))
+	if (uffd_blocks(vma_at(m, fault->vma), *fault->leaf.pmd, fault->flags) && !PLANTED(36))
 		return COW_OUT_BLOCKED;
 	return huge_wp_page(m, fault);
 }

@@ -28,21 +28,45 @@ static void uffd_resolve(cow_machine *m, uint32_t vma, const struct leaf *leaf, 
 	uint32_t slot = leaf_slot(m, page);
 	uint64_t *entry = leaf->pmd ? leaf->pmd : &leaf->ptes[slot];
 	struct question question = { COW_DECIDE_UFFD, in->mm, page, entry };
+	bool was_writable = *entry & PTE_WRITE;
 
-	*entry &= ~PTE_UFFD;
-	if (!(in->flags & VMA_WRITE) || !(*entry & PTE_PRESENT) ||
-	    (*entry & (PTE_WRITE | PTE_PROTNONE | PTE_SPECIAL)) ||
-	    !page_ownable(m, pte_frame(*entry)) ||
+	if (pte_is_marker(*entry)) {
+		pte_empty(m, leaf, slot);
+		mm_at(m, in->mm)->pages--;
+		return;
+	}
+	/* vm_page_prot is read-only: of private memory always, and of shared memory for the first write
+	 * to be seen.  So entries that were not protected lose the permission as well. */
+	*entry &= ~(PTE_UFFD | PTE_WRITE);
+	if (!(in->flags & VMA_WRITE) || !(*entry & PTE_PRESENT) || (in->flags & VMA_SHARED) ||
+	    (*entry & (PTE_PROTNONE | PTE_SPECIAL)) || !page_ownable(m, pte_frame(*entry)) ||
 	    ask(m, question, view_entry(m, vma, leaf, slot))->action != COW_ACT_WRITABLE)
 		return;
 	*entry |= PTE_WRITE;
+	if (was_writable)
+		return;
 	for (uint64_t i = 0; i < (leaf->pmd ? pmd_pages(m) : 1); i++)
 		note_page(m, COW_CHANGE_REUSE, vma, page + i, pte_frame(*entry) + (uint32_t)i, 0, 0);
 	machine_count(m, COW_COUNT_UPGRADES, 1);
 }
 
-/* uffd_wp_range for pages of one VMA.  A page that is not there stays unprotected: so it is without
- * UFFD_FEATURE_WP_UNPOPULATED. */
+/* change_pte_range where nothing is mapped of a file or of shared memory (userfaultfd_wp_use_markers). */
+static void uffd_mark(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
+{
+	struct mm *mm = mm_at(m, vma_at(m, vma)->mm);
+	struct leaf leaf;
+
+	for (uint64_t page = first; page < end; page++) {
+		leaf_make(m, &mm->root, page, &leaf, &mm->tables);
+		if (leaf.ptes[leaf_slot(m, page)])
+			continue;
+		pte_fill(m, &leaf, leaf_slot(m, page), PTE_UFFD);
+		mm->pages++;
+	}
+}
+
+/* uffd_wp_range for pages of one VMA.  An anonymous page that is not there stays unprotected: so it is
+ * without UFFD_FEATURE_WP_UNPOPULATED. */
 static void uffd_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool on)
 {
 	uint32_t mm = vma_at(m, vma)->mm;
@@ -74,13 +98,36 @@ static void uffd_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 		}
 	}
 	machine_count(m, COW_COUNT_TLB_FLUSHES, changed);
+	if (!vma_at(m, vma)->object)
+		return;
+	if (on)
+		uffd_mark(m, vma, first, end);
+	else /* of markers */
+		tables_prune(m, &mm_at(m, mm)->root, first, end, &mm_at(m, mm)->tables);
 }
 
-/* What is registered must be private anonymous memory, as it was up to v5.18; the markers that v5.19 put
- * where a page of a file is missing are not modelled.  Holes are passed over (v6.3+), but something must
- * be there. */
+/* Tables for markers. */
+static int uffd_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
+{
+	uint64_t low = end, high = first;
+
+	for (uint32_t vma = vma_find(m, mm, first); vma && vma_at(m, vma)->start < end;
+	     vma = vma_at(m, vma)->next) {
+		const struct vma *in = vma_at(m, vma);
+
+		if (!in->object)
+			continue;
+		low = in->start > first ? (low < in->start ? low : in->start) : first;
+		high = in->end < end ? in->end : end;
+	}
+	return low < high ? tables_reserve(m, mm_at(m, mm)->root, low, high, 0) : 0;
+}
+
+/* What is registered must be private anonymous memory up to v5.18, and may be a file or shared memory
+ * since; hugetlb is refused here always.  Holes are passed over (v6.3+), but something must be there. */
 static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
 {
+	bool files = m->policy->flags & COW_POLICY_UFFD_FILES;
 	uint32_t vma = vma_find(m, mm, first);
 
 	if (!vma || vma_at(m, vma)->start >= end)
@@ -89,7 +136,7 @@ static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end,
 	for (; on && vma && vma_at(m, vma)->start < end; vma = vma_at(m, vma)->next) {
 		const struct vma *in = vma_at(m, vma);
 
-		if (in->object || (in->flags & (VMA_SHARED | VMA_HUGETLB)))
+		if ((in->object && !files) || (in->flags & VMA_HUGETLB))
 			return machine_fail(m, -EINVAL, "the memory at 0x%llx cannot be registered",
 					    (unsigned long long)(in->start << m->state.page_shift));
 	}
@@ -137,6 +184,8 @@ int cow_uffd_wp(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bo
 		error = uffd_check(m, mm, first, first + pages, on);
 	if (!error)
 		error = vma_reserve(m, mm, first, first + pages, 0);
+	if (!error && on)
+		error = uffd_reserve(m, mm, first, first + pages);
 	if (error)
 		return error;
 	op_set(m, &op, COW_OP_UFFD_WP, mm, addr, pages);

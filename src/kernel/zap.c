@@ -3,6 +3,7 @@
  * Giving pages up: zap_page_range, munmap, exit.  References survive, and hold the frames then.
  */
 #include "kernel/kernel.h"
+#include "kernel/row.h"
 #include "machine/plant.h"
 
 /* The markers of what is about to be zapped, where they live beside the table. */
@@ -11,6 +12,70 @@ static void zap_markers(cow_machine *m, const struct leaf *leaf, uint32_t slot, 
 	for (; slot < end; slot++)
 		if (leaf->ptes[slot] && side_marker_look(m, leaf, slot))
 			side_marker_put(m, leaf, slot, false);
+}
+
+/* frame_free of a row, in the order of its entries. */
+static void free_row(cow_machine *m, uint32_t low, bool rising)
+{
+	struct pool *pool = &m->pools[POOL_FRAME];
+	struct frame *frames = frame_at(m, low);
+	const uint32_t before = rising ? low - 1 : low + 1;
+
+	for (uint32_t i = 0; i < ROW; i++)
+		frames[i] = (struct frame){ .refcount = before + i };
+	frames[rising ? 0 : ROW - 1].refcount = pool->free;
+	memset(frame_body(m, low), 0, ROW * sizeof(struct frame_body));
+	pool->free = rising ? low + ROW - 1 : low;
+	pool->live -= ROW;
+	m->pools[POOL_BODY].live = pool->live;
+	m->state.frames_used -= ROW;
+}
+
+/* Unmaps a row of base pages that others map too, or that nothing else holds.  False: nothing was
+ * changed. */
+static bool zap_row(cow_machine *m, uint64_t *ptes)
+{
+	const bool rising = ptes[1] > ptes[0];
+	struct frame *frames;
+	uint32_t low;
+
+	if ((ptes[0] & (PTE_PRESENT | PTE_SPECIAL | PTE_SWAP)) != PTE_PRESENT || PLANTED(11))
+		return false;
+	low = row_low(ptes);
+	if (!low)
+		return false;
+	frames = frame_at(m, low);
+	if ((frames->flags & (FRAME_LARGE | FRAME_KSM)) || !frames_alike(frames))
+		return false;
+	if (frames->mapcount > 1) {
+		struct frame frame = *frames;
+
+		frame.refcount--;
+		frame.mapcount--;
+		for (uint32_t i = 0; i < ROW; i++)
+			frames[i] = frame;
+	} else if (frames->refcount == 1 && frames->mapcount == 1) {
+		free_row(m, low, rising);
+	} else {
+		return false;
+	}
+	memset(ptes, 0, ROW * sizeof(*ptes));
+	machine_count(m, COW_COUNT_ATOMICS, 2 * ROW);
+	return true;
+}
+
+/* One that is not empty. */
+static inline void zap_entry(cow_machine *m, uint32_t mm, uint64_t *pte)
+{
+	const uint64_t old = *pte;
+
+	*pte = 0;
+	if (PLANTED(11) && (old & (PTE_SPECIAL | PTE_PRESENT)) == PTE_PRESENT)
+		frame_at(m, pte_frame(old))->refcount++;
+	if ((old & (PTE_SPECIAL | PTE_PRESENT)) == PTE_PRESENT)
+		frame_unmap(m, pte_frame(old), mm);
+	else if (old & PTE_SWAP)
+		slot_put_and_cache(m, pte_frame(old));
 }
 
 /* zap_pte_range: the hot loop of exit and munmap. */
@@ -22,26 +87,50 @@ static uint32_t zap_leaf(cow_machine *m, uint32_t mm, const struct leaf *leaf, u
 
 	if (m->state.marker >= COW_MARKER_ADJACENT)
 		zap_markers(m, leaf, slot, slot + slots);
-	for (; pte < end; pte++) {
-		uint64_t old = *pte;
+	while (pte < end) {
+		uint64_t *stop = end - pte < PAUSE ? end : pte + PAUSE;
 
-		if (!old)
+		if (end - pte >= ROW && zap_row(m, pte)) {
+			pte += ROW;
+			gone += ROW;
 			continue;
-		*pte = 0;
-		gone++;
-		if (PLANTED(11) && !(old & (PTE_SPECIAL | PTE_SWAP)))
-			frame_at(m, pte_frame(old))->refcount++;
-		if (!(old & (PTE_SPECIAL | PTE_SWAP)))
-			frame_unmap(m, pte_frame(old), mm);
-		else if (old & PTE_SWAP)
-			slot_put_and_cache(m, pte_frame(old));
+		}
+		for (; pte < stop; pte++)
+			if (*pte) {
+				zap_entry(m, mm, pte);
+				gone++;
+			}
 	}
 	table_info(m, leaf->table)->used -= gone;
 	return gone;
 }
 
-void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
+/* pte_install_uffd_wp_if_needed: what userfaultfd protects of an object leaves a PTE marker, and markers
+ * stay. */
+static uint32_t zap_marked(cow_machine *m, uint32_t mm, const struct leaf *leaf, uint32_t slot,
+			   uint32_t slots)
 {
+	uint32_t gone = 0;
+
+	for (uint32_t end = slot + slots; slot < end; slot++) {
+		uint64_t old = leaf->ptes[slot];
+
+		if (pte_is_marker(old))
+			continue;
+		gone += zap_leaf(m, mm, leaf, slot, 1);
+		if (!(old & PTE_UFFD))
+			continue;
+		pte_fill(m, leaf, slot, PTE_UFFD);
+		gone--;
+	}
+	return gone;
+}
+
+/* `markers`: userfaultfd's protection goes too (ZAP_FLAG_DROP_MARKER). */
+static void zap(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool markers)
+{
+	bool keeps = !markers && vma_at(m, vma)->object &&
+		     (vma_at(m, vma)->flags & VMA_UFFD_WP) && !PLANTED(57);
 	uint32_t index = vma_at(m, vma)->mm;
 	struct mm *mm = mm_at(m, index);
 	uint64_t page = first;
@@ -66,13 +155,19 @@ void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 		if (leaf.pmd)
 			pmd_split(m, index, &leaf);
 		note_entries(m, COW_CHANGE_UNMAP, vma, page, slots, &leaf.ptes[slot]);
-		gone += zap_leaf(m, index, &leaf, slot, (uint32_t)slots);
+		gone += keeps ? zap_marked(m, index, &leaf, slot, (uint32_t)slots)
+			      : zap_leaf(m, index, &leaf, slot, (uint32_t)slots);
 		page += slots;
 	}
 	mm->pages -= gone;
 	if (gone)
 		machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	tables_prune(m, &mm->root, first, end, &mm->tables);
+}
+
+void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
+{
+	zap(m, vma, first, end, false);
 }
 
 /* until v6.12 at least: unmap_region and zap_page_range_single call lru_add_drain. */
@@ -89,7 +184,7 @@ void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	zap_drain(m, mm);
 	vma_isolate(m, mm, first, end);
 	while ((vma = vma_find(m, mm, first)) && vma_at(m, vma)->start < end) {
-		zap_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end);
+		zap(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end, true);
 		if (vma_at(m, vma)->flags & VMA_RESERVED)
 			hugetlb_unmap(m, vma);
 		vma_remove(m, vma);

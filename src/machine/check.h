@@ -12,6 +12,7 @@
 #include "machine/anon.h"
 #include "machine/object.h"
 #include "machine/pmd.h"
+#include "machine/rmap.h"
 #include "machine/swap.h"
 
 #include <errno.h>

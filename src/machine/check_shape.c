@@ -58,6 +58,21 @@ static int check_items(struct check *check, uint32_t index, uint32_t first)
 	return 0;
 }
 
+static bool is_ksm(const cow_machine *m, uint32_t index)
+{
+	return index < m->pools[POOL_FRAME].used && (frame_at(m, index)->flags & FRAME_KSM);
+}
+
+/* A KSM page is where its neighbours say; so the list ends, and holds nothing else. */
+static bool on_list(const cow_machine *m, uint32_t index)
+{
+	uint32_t previous = ksm_previous(m, index), next = ksm_next(m, index);
+
+	return (previous ? is_ksm(m, previous) && ksm_next(m, previous) == index
+			 : m->state.ksm == index) &&
+	       (!next || (is_ksm(m, next) && ksm_previous(m, next) == index));
+}
+
 static int anon_shape(struct check *check, uint32_t index)
 {
 	const cow_machine *m = check->m;
@@ -84,7 +99,9 @@ static int anon_shape(struct check *check, uint32_t index)
 				  : "frame %u is owned, and not mapped",
 			   index);
 	if (frame->flags & FRAME_KSM)
-		return check_items(check, index, owner);
+		return on_list(m, index)
+			       ? check_items(check, index, owner)
+			       : bad(check, "frame %u is not on the list of KSM pages", index);
 	return !owner || in_use(check, POOL_ANON, owner)
 		       ? 0
 		       : bad(check, "frame %u has a foreign anon", index);
@@ -95,7 +112,8 @@ static int frame_shape(struct check *check, uint32_t index)
 	const struct frame *frame = frame_at(check->m, index);
 
 	if (!index)
-		return frame->flags == FRAME_ZERO && !frame->owner
+		return frame->flags == FRAME_ZERO && !frame->owner &&
+				       (!check->m->state.ksm || is_ksm(check->m, check->m->state.ksm))
 			       ? 0
 			       : bad(check, "frame 0 is flagged as what it is not");
 	if (!one_kind(frame->flags) || !exclusive_possible(check->m, frame->flags))

@@ -95,7 +95,8 @@ static int check_mapping(struct check *check, const struct seen_entry *seen)
 	unsigned long long page = seen->page;
 	uint32_t flags;
 
-	if ((seen->entry & PTE_WRITE) && (seen->entry & PTE_UFFD))
+	if ((seen->entry & PTE_WRITE) && (seen->entry & PTE_UFFD) &&
+	    (seen->vma->flags & VMA_UFFD_WP))
 		return bad(check, "page %llu is writable, and userfaultfd write-protects it", page);
 	if ((seen->entry & PTE_WRITE) && !(seen->vma->flags & VMA_WRITE))
 		return bad(check, "page %llu is writable against its VMA", page);
@@ -157,6 +158,11 @@ static int check_pte(struct check *check, struct seen_entry *seen)
 			   (unsigned long long)seen->page);
 	if (seen->entry & PTE_SWAP)
 		return check_swap(check, seen);
+	if (pte_is_marker(seen->entry))
+		return seen->vma->object && (seen->vma->flags & VMA_UFFD_WP) && !seen->marker
+			       ? 0
+			       : bad(check, "page %llu has a PTE marker where none may be",
+				     (unsigned long long)seen->page);
 	seen->frame = pte_frame(seen->entry);
 	if (!(seen->entry & PTE_PRESENT) || (seen->entry & UINT32_MAX & ~bits) ||
 	    (seen->frame && !in_use(check, POOL_FRAME, seen->frame)))

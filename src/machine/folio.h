@@ -159,12 +159,12 @@ static inline uint32_t page_object(const cow_machine *m, uint32_t frame)
 	return at->flags & FRAME_LARGE ? folio_at(m, at->owner)->owner : at->owner;
 }
 
-/* Its page offset within its anon or object. */
+/* Its page offset within its anon or object; of a KSM page 0. */
 static inline uint64_t page_index(const cow_machine *m, uint32_t frame)
 {
-	return frame_large(m, frame)
-		       ? folio_of(m, frame)->index + (frame - folio_of(m, frame)->head)
-		       : frame_body(m, frame)->index;
+	if (frame_large(m, frame))
+		return folio_of(m, frame)->index + (frame - folio_of(m, frame)->head);
+	return frame_at(m, frame)->flags & FRAME_KSM ? 0 : frame_body(m, frame)->index;
 }
 
 /* page_move_anon_rmap */

@@ -73,8 +73,8 @@ static inline bool frame_exclusive(const cow_machine *m, const struct frame *fra
 
 /* swap.c: nothing maps the frame any more, and something holds it. */
 void frame_unmapped(cow_machine *m, uint32_t frame);
-/* rmap.c */
-void items_free(cow_machine *m, uint32_t item);
+/* rmap.c: the frame is no KSM page any more. */
+void ksm_remove(cow_machine *m, uint32_t frame);
 
 /* Frees a frame that nothing refers to. */
 static inline void frame_free(cow_machine *m, uint32_t index)
@@ -83,7 +83,7 @@ static inline void frame_free(cow_machine *m, uint32_t index)
 	struct frame *frame = frame_at(m, index);
 
 	if (frame->flags & FRAME_KSM)
-		items_free(m, frame->owner);
+		ksm_remove(m, index);
 	/* The link of the free list is the slot's first word, as in every pool. */
 	*frame = (struct frame){ .refcount = pool->free };
 	*frame_body(m, index) = (struct frame_body){ 0 };

@@ -318,16 +318,29 @@ int cow_machine_observe(cow_machine *m, const struct cow_observer *observer)
 	m->observers[m->observer_count++] = *observer;
 	m->decision_observers += observer->decision != NULL;
 	m->after_observers += observer->after != NULL;
+	m->page_observers++;
+	machine_forget(m);
 	return 0;
+}
+
+void machine_observe_runs(cow_machine *m, const struct run_observer *observer)
+{
+	m->runs = *observer;
+	m->page_observers--;
 }
 
 void machine_unobserve(cow_machine *m, const void *ctx)
 {
+	machine_forget(m);
 	for (uint32_t i = 0; i < m->observer_count; i++)
 		if (m->observers[i].ctx == ctx) {
 			m->decision_observers -= m->observers[i].decision != NULL;
 			m->after_observers -= m->observers[i].after != NULL;
 			m->observer_count--;
+			if (m->runs.tell && m->runs.ctx == ctx)
+				m->runs = (struct run_observer){ 0 };
+			else
+				m->page_observers--;
 			memmove(&m->observers[i], &m->observers[i + 1],
 				(m->observer_count - i) * sizeof(m->observers[0]));
 			return;

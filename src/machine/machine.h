@@ -47,6 +47,8 @@ struct machine_state {
 	uint32_t blocks[MACHINE_ORDERS]; /* by order: free runs of as many frames, aligned; first frame */
 	uint32_t blocked;      /* frames in them; the other free frames are on POOL_FRAME's list, */
 	uint32_t scattered;    /* and as many were so when runs were last made of them */
+	uint32_t ksm;          /* first frame on the list of all KSM pages */
+	uint32_t unused;
 };
 
 enum machine_options {
@@ -69,6 +71,60 @@ struct sight {
 	const struct cow_rule *rule; /* NULL: none yet */
 };
 
+/* The last single write, for the next one: kernel/quick.h.  Good until anything else is done. */
+struct quick {
+	cow_mm handle;
+	uint64_t first, pages;     /* of one leaf table and one VMA; 0 pages: nothing is remembered */
+	uint64_t within;           /* bits of an address within a page */
+	uint64_t *ptes;            /* the entry of `first` and those behind it */
+	struct mm *mm;
+	struct table_info *info;   /* of the leaf table */
+	uint64_t pgoff;            /* of `first` */
+	uint64_t flags;            /* of an entry that was written */
+	struct frame fresh;        /* a page of the process's own */
+	/* Of a page that was asked about: what was seen of it, */
+	uint64_t counts;           /* refcount and mapcount, */
+	uint32_t frame_flags, pte; /* flags of frame and entry, and */
+	const struct cow_rule *rule; /* what was answered.  Then its frame has */
+	uint32_t reused[2];        /* flags and owner, if it was reused, and */
+	uint64_t fewer;            /* counts, if it was copied */
+};
+
+/* Pages behind each other to which one access came to the same, told at once: FRESH, COPY or REUSE of each,
+ * and WRITE, a page after the other.  They are private, and no page of a file. */
+struct page_run {
+	enum cow_outcome outcome; /* HIT, ALLOC, COPY or REUSE */
+	uint32_t mm, process;
+	uint64_t page;            /* the first, and */
+	uint32_t pages;           /* how many they are */
+	const uint64_t *entries;  /* theirs, by now */
+	const uint64_t *before;   /* of COPY: theirs as they were */
+	uint64_t value;           /* written to each */
+};
+
+/* An observer that takes runs, and so has no decision and no `after`: only the audit is one. */
+struct run_observer {
+	void *ctx;
+	void (*tell)(void *ctx, const struct page_run *run);
+	/* What `before` is for, where one page is about to be written; NULL: not without `before`.  `one`,
+	 * which is called at once then, takes what it returns. */
+	void *(*ready)(void *ctx, uint32_t process, uint64_t page);
+	/* A run of one page.  `entry`: by now; `before`: of COPY as it was, else 0. */
+	void (*one)(void *ctx, void *ready, enum cow_outcome outcome, uint64_t entry,
+		    uint64_t before, uint64_t value);
+};
+
+/* A leaf table that was found; stale once tables or VMAs have changed, which moves `forgets` on. */
+struct known_leaf {
+	uint64_t key;   /* forgets << 32 | mm; mm 0: none */
+	uint64_t first; /* page of its first entry */
+	uint64_t *ptes; /* as in struct leaf, and */
+	uint32_t table;
+	uint32_t unused;
+};
+
+enum { MACHINE_LEAVES = 64 };
+
 struct cow_machine {
 	struct machine_state state;
 	struct pool pools[POOL_COUNT];
@@ -86,7 +142,9 @@ struct cow_machine {
 	struct cow_observer observers[MACHINE_OBSERVERS];
 	uint32_t observer_count;
 	uint32_t decision_observers; /* those of them that want decisions, and */
-	uint32_t after_observers;    /* those that want to know of the end of a call */
+	uint32_t after_observers;    /* those that want to know of the end of a call, and */
+	uint32_t page_observers;     /* those that do not take runs */
+	struct run_observer runs;    /* the one that does; tell is NULL: there is none */
 	uint64_t counters[COW_COUNTER_COUNT];
 	struct cow_error error;
 	uint64_t identity;     /* `owner` of handles; a clone inherits it */
@@ -96,7 +154,10 @@ struct cow_machine {
 		uint32_t leaf_mm, leaf; /* leaf table found last, and */
 		uint64_t leaf_page;  /* its first page, and */
 		uint64_t *leaf_ptes; /* its entries: slots do not move while the pool has chunks */
+		uint32_t forgets;    /* times that all of this was forgotten */
+		struct known_leaf leaves[MACHINE_LEAVES]; /* by mm: where the reverse map was last */
 	} cache;
+	struct quick quick;
 };
 
 static inline struct mm *mm_at(const cow_machine *m, uint32_t index)
@@ -146,6 +207,8 @@ int machine_create(const struct cow_config *config, const uint32_t first[POOL_CO
 void change_tell(cow_machine *m, const struct cow_change *change);
 /* Makes room in a pool.  Returns 0 or -ENOMEM, with the error record filled. */
 int machine_reserve(cow_machine *m, enum pool_id id, uint64_t more);
+/* The observer with that context, which was added last, takes runs too. */
+void machine_observe_runs(cow_machine *m, const struct run_observer *observer);
 /* Takes an observer off again, known by its context. */
 void machine_unobserve(cow_machine *m, const void *ctx);
 /* Fills the error record and returns its code. */
@@ -157,6 +220,9 @@ static inline void machine_forget(cow_machine *m)
 {
 	m->cache.mm = m->cache.vma = m->cache.leaf_mm = m->cache.leaf = 0;
 	m->cache.leaf_ptes = NULL;
+	m->quick.pages = 0;
+	if (!++m->cache.forgets) /* else what is older than it seems could be taken for known */
+		memset(m->cache.leaves, 0, sizeof(m->cache.leaves));
 }
 
 #endif

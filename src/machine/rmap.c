@@ -27,12 +27,13 @@ static bool search_page(cow_machine *m, const struct search *search, uint32_t vm
 			uint64_t *next)
 {
 	struct mapping mapping = { .vma = vma, .page = page };
-	uint32_t root = mm_at(m, vma_at(m, vma)->mm)->root;
+	uint32_t mm = vma_at(m, vma)->mm;
 	uint64_t end = page + 1;
 	uint32_t found;
 
 	*next = page + 1;
-	if (!leaf_next(m, root, &page, end, &mapping.leaf))
+	if (!leaf_near(m, mm, page, &mapping.leaf) &&
+	    !leaf_next(m, mm_at(m, mm)->root, &page, end, &mapping.leaf))
 		return true;
 	if (mapping.leaf.pmd) {
 		uint64_t pmd = *mapping.leaf.pmd;
@@ -124,6 +125,32 @@ void folio_rmap_walk(cow_machine *m, uint32_t folio, rmap_fn *visit, void *ctx)
 	search_all(m, &search);
 }
 
+uint32_t rmap_places(cow_machine *m, uint32_t frame, struct place *places, uint32_t most)
+{
+	uint32_t anon = page_anon(m, frame), mapcount = frame_at(m, frame)->mapcount, found = 0;
+	uint64_t index = frame_body(m, frame)->index;
+
+	if (!anon || mapcount > most)
+		return 0;
+	for (uint32_t at = anon_at(m, anon)->chain; at && found < mapcount;
+	     at = avc_at(m, at)->next_of_anon) {
+		uint32_t in = avc_at(m, at)->vma;
+		const struct vma *vma = vma_at(m, in);
+		uint64_t page = vma->start + (index - vma->pgoff);
+		struct leaf leaf;
+		uint64_t *pte;
+
+		/* What lies below the first page is a large number here. */
+		if (index - vma->pgoff >= vma->end - vma->start ||
+		    !leaf_near(m, vma->mm, page, &leaf))
+			continue;
+		pte = &leaf.ptes[leaf_slot(m, page)];
+		if (pte_frame(*pte) == frame && (*pte & PTE_PRESENT))
+			places[found++] = (struct place){ pte, in };
+	}
+	return found;
+}
+
 uint32_t item_add(cow_machine *m, uint32_t first, uint32_t anon, uint64_t index)
 {
 	uint32_t at = pool_take(&m->pools[POOL_ITEM]);
@@ -143,4 +170,50 @@ void items_free(cow_machine *m, uint32_t first)
 		anon_free_unused(m, item.anon);
 		first = item.next;
 	}
+}
+
+static void ksm_link(cow_machine *m, uint32_t frame, uint32_t previous, uint32_t next)
+{
+	frame_body(m, frame)->index = (uint64_t)previous << 32 | next;
+}
+
+/* What comes after `previous` on the list, and before `next`; 0: its ends. */
+static void ksm_tell(cow_machine *m, uint32_t previous, uint32_t next, uint32_t after,
+		     uint32_t before)
+{
+	if (previous)
+		ksm_link(m, previous, ksm_previous(m, previous), after);
+	else
+		m->state.ksm = after;
+	if (next)
+		ksm_link(m, next, before, ksm_next(m, next));
+}
+
+void ksm_add(cow_machine *m, uint32_t frame)
+{
+	uint32_t next = m->state.ksm;
+
+	frame_at(m, frame)->flags |= FRAME_KSM;
+	*ksm_items(m, frame) = 0;
+	ksm_link(m, frame, 0, next);
+	ksm_tell(m, 0, next, frame, frame);
+}
+
+void ksm_remove(cow_machine *m, uint32_t frame)
+{
+	uint32_t previous = ksm_previous(m, frame), next = ksm_next(m, frame);
+
+	items_free(m, *ksm_items(m, frame));
+	frame_at(m, frame)->flags &= ~(uint32_t)FRAME_KSM;
+	ksm_link(m, frame, 0, 0);
+	ksm_tell(m, previous, next, next, previous);
+}
+
+void ksm_replace(cow_machine *m, uint32_t frame, uint32_t by)
+{
+	uint32_t previous = ksm_previous(m, frame), next = ksm_next(m, frame);
+
+	ksm_link(m, by, previous, next);
+	ksm_link(m, frame, 0, 0);
+	ksm_tell(m, previous, next, by, by);
 }

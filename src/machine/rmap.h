@@ -27,6 +27,44 @@ void rmap_walk(cow_machine *m, uint32_t frame, rmap_fn *visit, void *ctx);
 /* The same for all frames of a folio; a PMD once. */
 void folio_rmap_walk(cow_machine *m, uint32_t folio, rmap_fn *visit, void *ctx);
 
+/* A PTE that maps a page. */
+struct place {
+	uint64_t *pte;
+	uint32_t vma;
+};
+
+/* Finds the PTEs that map an anonymous base page, in the order of rmap_walk.  Returns how many: less than
+ * its mapcount if it has more than `most`, or is a KSM page. */
+uint32_t rmap_places(cow_machine *m, uint32_t frame, struct place *places, uint32_t most);
+
+/* ---- pages of KSM ---- */
+
+/* Where the list of a KSM page's items is kept. */
+static inline uint32_t *ksm_items(const cow_machine *m, uint32_t frame)
+{
+	struct frame *at = frame_at(m, frame);
+
+	return at->flags & FRAME_SWAPCACHE ? &slot_at(m, at->owner)->owner : &at->owner;
+}
+
+/* The list of all KSM pages begins at m->state.ksm; 0: the end. */
+static inline uint32_t ksm_next(const cow_machine *m, uint32_t frame)
+{
+	return (uint32_t)frame_body(m, frame)->index;
+}
+
+static inline uint32_t ksm_previous(const cow_machine *m, uint32_t frame)
+{
+	return (uint32_t)(frame_body(m, frame)->index >> 32);
+}
+
+/* An anonymous frame becomes a KSM page without items. */
+void ksm_add(cow_machine *m, uint32_t frame);
+/* It is one no more; its items are freed. */
+void ksm_remove(cow_machine *m, uint32_t frame);
+/* Another frame, a copy of it, takes its place on the list. */
+void ksm_replace(cow_machine *m, uint32_t frame, uint32_t by);
+
 /* A way to a KSM page more; needs one item in reserve.  Takes and returns the head of its list. */
 uint32_t item_add(cow_machine *m, uint32_t first, uint32_t anon, uint64_t index);
 /* Frees a list of items (0: none), and the anons that they alone kept. */

@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { SNAPSHOT_VERSION = 3 };
+enum { SNAPSHOT_VERSION = 4 };
 
 static const char magic[8] = { 'c', 'o', 'w', 'l', 'a', 'b', '\r', '\n' };
 

@@ -160,6 +160,19 @@ bool leaf_of_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
 	return true;
 }
 
+bool leaf_near_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
+{
+	if (!leaf_find(m, mm_at(m, mm)->root, page, leaf))
+		return false;
+	m->cache.leaves[mm % MACHINE_LEAVES] = (struct known_leaf){
+		.key = (uint64_t)m->cache.forgets << 32 | mm,
+		.first = leaf->first,
+		.ptes = leaf->ptes,
+		.table = leaf->table,
+	};
+	return true;
+}
+
 void leaf_make_of(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
 {
 	if (leaf_of(m, mm, page, leaf))

@@ -42,6 +42,12 @@ static inline uint32_t pte_frame(uint64_t pte)
 	return (uint32_t)(pte >> 32);
 }
 
+/* pte_marker_uffd_wp: of a VMA with an object alone. */
+static inline bool pte_is_marker(uint64_t pte)
+{
+	return pte == PTE_UFFD;
+}
+
 static inline uint64_t pte_make(uint32_t frame, uint64_t flags)
 {
 	return (uint64_t)frame << 32 | flags;
@@ -81,6 +87,23 @@ static inline bool leaf_of(cow_machine *m, uint32_t mm, uint64_t page, struct le
 		return leaf_of_walk(m, mm, page, leaf);
 	leaf->ptes = m->cache.leaf_ptes;
 	leaf->table = m->cache.leaf;
+	leaf->first = first;
+	leaf->pmd = NULL;
+	return true;
+}
+
+/* leaf_of for those who come by many mms in turn: it remembers a table of each. */
+bool leaf_near_walk(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf);
+
+static inline bool leaf_near(cow_machine *m, uint32_t mm, uint64_t page, struct leaf *leaf)
+{
+	const struct known_leaf *known = &m->cache.leaves[mm % MACHINE_LEAVES];
+	uint64_t first = page & ~(uint64_t)(leaf_entries(m) - 1);
+
+	if (known->key != ((uint64_t)m->cache.forgets << 32 | mm) || known->first != first)
+		return leaf_near_walk(m, mm, page, leaf);
+	leaf->ptes = known->ptes;
+	leaf->table = known->table;
 	leaf->first = first;
 	leaf->pmd = NULL;
 	return true;

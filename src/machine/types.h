@@ -53,7 +53,8 @@ struct frame {
 /* What a frame holds, beside its counts. */
 struct frame_body {
 	uint64_t value; /* the content of the page */
-	uint64_t index; /* page offset within its anon or object; of a KSM page 0 */
+	uint64_t index; /* page offset within its anon or object; of a KSM page, its neighbours on the
+	                   list of all KSM pages: previous << 32 | next */
 };
 
 _Static_assert(sizeof(struct frame) + sizeof(struct frame_body) == 32, "32 bytes a frame");
@@ -113,7 +114,8 @@ struct item {
 #define PTE_HUGE     UINT64_C(256) /* a PMD: maps the folio whose first frame it names, or, with
                                       PTE_SPECIAL, the huge zero page, which is frame 0 all over */
 #define PTE_SOFT     UINT64_C(512) /* soft-dirty: written since the last clear_refs */
-#define PTE_UFFD     UINT64_C(1024) /* userfaultfd write-protects it */
+#define PTE_UFFD     UINT64_C(1024) /* userfaultfd write-protects it; alone, a PTE marker: nothing is
+                                       mapped, and what is mapped next will be protected */
 #define PTE_SWAP     UINT64_C(2048) /* not present: names a swap slot; cow_entry_swapped() knows it.  Where
                                       the marker lives in the frame, PTE_MARKER stands in for it */
 

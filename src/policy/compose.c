@@ -300,7 +300,8 @@ static struct composed *compose(const struct cow_allocator *allocator,
 			(base->flags & (COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_MREMAP_MANY |
 					COW_POLICY_COLLAPSE_WRITABLE |
 					COW_POLICY_KSM_KEEPS_UNREADABLE |
-					COW_POLICY_FORK_COPIES_HUGETLB));
+					COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_UFFD_FILES |
+					COW_POLICY_SPLIT_MAPS_ZERO));
 	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
 		policy->decide[id] = from[id]->decide[id];
 		if (counting >> id & 1)

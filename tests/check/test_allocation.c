@@ -11,43 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit/failing.h"
 #include "../unit/world.h"
-
-/* ------------------------------------------------------------------ an allocator that fails */
-
-struct memory {
-	bool armed;
-	bool all;        /* every one from the n-th on */
-	uint64_t fail;   /* n, from 1; 0: none */
-	uint64_t calls;  /* while armed */
-	uint64_t live;   /* bytes */
-	uint64_t failed; /* how often */
-};
-
-static void *memory_zalloc(void *ctx, size_t size)
-{
-	struct memory *memory = ctx;
-
-	if (memory->armed) {
-		memory->calls++;
-		if (memory->fail &&
-		    (memory->all ? memory->calls >= memory->fail : memory->calls == memory->fail)) {
-			memory->failed++;
-			return NULL;
-		}
-	}
-	memory->live += size;
-	return calloc(1, size);
-}
-
-static void memory_release(void *ctx, void *block, size_t size)
-{
-	struct memory *memory = ctx;
-
-	ck_assert_uint_ge(memory->live, size);
-	memory->live -= size;
-	free(block);
-}
+#include "suite.h"
 
 /* ------------------------------------------------------------------ the calls */
 
@@ -231,7 +197,7 @@ static unsigned script_length(const struct shape *shape)
 
 struct lab {
 	const struct shape *shape;
-	struct memory memory;
+	struct failing memory;
 	cow_policies *list;
 	cow_machine *m;
 	cow_audit *audit;
@@ -251,7 +217,7 @@ static int lab_create(struct lab *lab, const struct shape *shape)
 	config.hugetlb = shape->any ? 8 : 0;
 	config.swap = 64;
 	config.policy = policy_parse(shape->policy, &lab->list);
-	config.allocator = (struct cow_allocator){ memory_zalloc, memory_release, &lab->memory };
+	config.allocator = failing_allocator(&lab->memory);
 	ck_assert_ptr_nonnull(config.policy);
 	error = cow_machine_create(&config, &lab->m);
 	if (!error && shape->audit)
@@ -501,7 +467,7 @@ START_TEST(machine_audit_clone_and_check_fail_cleanly)
 
 		ck_assert_uint_lt(n, 200);
 		memset(&lab, 0, sizeof(lab));
-		lab.memory = (struct memory){ .armed = true, .fail = n };
+		lab.memory = (struct failing){ .armed = true, .fail = n };
 		result = lab_create(&lab, shape);
 		ck_assert(result == 0 || result == -ENOMEM);
 		if (!result)
@@ -595,8 +561,8 @@ START_TEST(a_run_fails_with_enomem_or_not_at_all_and_leaks_nothing)
 	bool done = false;
 
 	for (uint64_t n = 1; !done; n++) {
-		struct memory memory = { .armed = true, .fail = n, .all = _i };
-		struct cow_allocator allocator = { memory_zalloc, memory_release, &memory };
+		struct failing memory = { .armed = true, .fail = n, .all = _i };
+		struct cow_allocator allocator = failing_allocator(&memory);
 		struct cow_run_options options;
 		cow_scenario *scenario = NULL;
 		cow_report *report = NULL;
@@ -647,11 +613,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite());
 }

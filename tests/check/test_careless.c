@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../unit/world.h"
+#include "suite.h"
 
 enum { PAGE = 4096 };
 
@@ -713,8 +714,7 @@ START_TEST(more_values_that_are_none)
 	ck_assert_int_eq(cow_madvise(desk.m, p, 16 * PAGE, 1, COW_ADV_FREE, NULL), -EINVAL);
 	ck_assert_int_eq(cow_madvise(desk.m, p, 6 * PAGE, 1, COW_ADV_COLLAPSE, NULL), -EINVAL);
 	ck_assert_int_eq(cow_madvise(desk.m, p, 16 * PAGE, 1, COW_ADV_WIPEONFORK, NULL), -EINVAL);
-	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 6 * PAGE, 1, true), -EINVAL);
-	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 16 * PAGE, 1, true), -EINVAL);
+	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 40 * PAGE, 1, true), -EINVAL); /* nothing there */
 	ck_assert_int_eq(cow_uffd_wp(desk.m, p, 0, 1, false), -ENOENT); /* not registered */
 	ck_assert_int_eq(cow_uffd_move(desk.m, p, 0, 2, PAGE, NULL), -EINVAL);
 	ck_assert_int_eq(cow_uffd_move(desk.m, p, 2 * PAGE, 1, 7, NULL), -EINVAL);
@@ -756,11 +756,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite());
 }

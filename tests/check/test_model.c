@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "run.h"
+#include "suite.h"
 
 enum { MODEL_CELLS = 100000, FILE_PAGES = 40 };
 
@@ -208,6 +209,21 @@ static void model_access(struct model *model, struct model_page *pages, const st
 		write_page(model, &pages[i], at.value);
 }
 
+/* A write that waits for userfaultfd may have brought the page, and made it the process's own; the
+ * machine is asked. */
+static void model_blocked(struct model *model, const struct world *world, unsigned mm,
+			  const struct step *step)
+{
+	for (unsigned i = step->first; i < WORLD_PAGES && i < step->first + step->pages; i++) {
+		struct model_page *page = &model->pages[mm][i];
+		struct cow_page look;
+
+		cow_page_look(world->m, world->mms[mm], world_addr(world, i), &look);
+		if (page->mapped && look.present && look.anon)
+			break_cow(model, page);
+	}
+}
+
 /* Of what lies in several VMAs the first ones have moved where a later one cannot; the machine is
  * asked which. */
 static void model_move(const struct world *world, unsigned mm, struct model_page *pages,
@@ -342,6 +358,8 @@ static void model_step(struct model *model, const struct world *before, const st
 	else if (step->kind == STEP_MREMAP && (!said->error || said->error == -EFAULT ||
 					       said->error == -ENOMEM))
 		model_move(before, mm, pages, step, said);
+	if (said->error == -EAGAIN && step->kind != STEP_GUP)
+		model_blocked(model, before, mm, step);
 	if (said->error)
 		return;
 	switch (step->kind) {
@@ -478,11 +496,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite());
 }

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../unit/tape.h"
 #include "run.h"
+#include "suite.h"
 
 #define EXCLUSIVE_FAMILY "exclusive-5.19", "exclusive-6.2", "exclusive", "pte-exclusive"
 
@@ -26,36 +28,6 @@ static void check_after(const struct run *run, const struct step *step, unsigned
 
 /* ------------------------------------------------------------------ the machine check */
 
-struct text {
-	char *bytes;
-	size_t size, room, at;
-};
-
-static int keep(void *ctx, const void *bytes, size_t size)
-{
-	struct text *text = ctx;
-
-	if (text->size + size > text->room) {
-		text->room = 2 * (text->size + size);
-		text->bytes = realloc(text->bytes, text->room);
-		ck_assert_ptr_nonnull(text->bytes);
-	}
-	memcpy(text->bytes + text->size, bytes, size);
-	text->size += size;
-	return 0;
-}
-
-static long give(void *ctx, void *bytes, size_t size)
-{
-	struct text *text = ctx;
-
-	if (size > text->size - text->at)
-		size = text->size - text->at;
-	memcpy(bytes, text->bytes + text->at, size);
-	text->at += size;
-	return (long)size;
-}
-
 static void same_machine(const cow_machine *m, cow_machine *other)
 {
 	struct cow_error error;
@@ -69,7 +41,7 @@ static void same_machine(const cow_machine *m, cow_machine *other)
 /* A clone, and what comes out of a snapshot, are the machine. */
 static void copied(const struct run *run)
 {
-	struct text text = { 0 };
+	struct tape tape = { 0 };
 	struct cow_config config;
 	cow_machine *other;
 
@@ -77,10 +49,10 @@ static void copied(const struct run *run)
 	same_machine(run->world.m, other);
 	cow_config_init(&config);
 	config.policy = cow_machine_policy(run->world.m);
-	ck_assert_int_eq(cow_machine_save(run->world.m, keep, &text), 0);
-	ck_assert_int_eq(cow_machine_load(&config, give, &text, NULL, &other), 0);
+	ck_assert_int_eq(cow_machine_save(run->world.m, tape_write, &tape), 0);
+	ck_assert_int_eq(cow_machine_load(&config, tape_read, &tape, NULL, &other), 0);
 	same_machine(run->world.m, other);
-	free(text.bytes);
+	tape_clear(&tape);
 }
 
 static void run_checked(const struct shape *shape, unsigned steps)
@@ -373,11 +345,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *runner = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return run_suite(suite());
 }

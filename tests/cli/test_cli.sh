@@ -5,22 +5,7 @@
 # usage: test_cli.sh PROGRAM [SOURCE]
 # One line a check; at the end `N passed, N failed`, and exit code 1 if any failed.
 
-program=${1:-${COWLAB:?the program to test}}
-case $program in
-/*) ;;
-*/*) program=$PWD/$program ;;
-esac
-if [ ! -x "$program" ]; then
-	echo "$program: not a program"
-	exit 1
-fi
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$work" || exit 1
-
-passed=0
-failed=0
+. "$(dirname "$0")/place.sh"
 
 pass() {
 	passed=$((passed + 1))
@@ -172,7 +157,8 @@ cp out help.txt
 run help
 check "help" 0 '^usage: cowlab' ''
 cmp -s out help.txt && pass "help is --help" || fail "help is --help" "they differ"
-for verb in '' $(sed -n '/^  help/q; s/^  \([a-z][a-z]*\) .*/\1/p' help.txt); do
+verbs=$(sed -n '/^  help/q; s/^  \([a-z][a-z]*\) .*/\1/p' help.txt)
+for verb in '' $verbs; do
 	# shellcheck disable=SC2086
 	run help $verb
 	cp out help.txt
@@ -187,6 +173,28 @@ for verb in '' $(sed -n '/^  help/q; s/^  \([a-z][a-z]*\) .*/\1/p' help.txt); do
 		fail "$verb --help on one screen" "$lines lines, $wide too wide, or no example"
 	else
 		pass "$verb --help on one screen"
+	fi
+done
+
+# A verb takes the options that its help names, and no other.  A value that is none, and an operand too
+# many, keep it from doing anything.
+for verb in $verbs; do
+	"$program" "$verb" --help
+done | grep -o -e '--[a-z][a-z-]*' | sort -u >options.txt
+for verb in $verbs; do
+	"$program" "$verb" --help >out
+	wrong=
+	while read -r option; do
+		named=no taken=yes
+		grep -q -e "$option\([^a-z-]\|$\)" out && named=yes
+		"$program" "$verb" "$option=?" no/such no/such </dev/null 2>&1 |
+			grep -q 'unknown option' && taken=no
+		[ "$named" = "$taken" ] || wrong="$wrong $option"
+	done <options.txt
+	if [ -z "$wrong" ]; then
+		pass "$verb takes what its help names"
+	else
+		fail "$verb takes what its help names" "not so:$wrong"
 	fi
 done
 

@@ -6,27 +6,14 @@
 # of its events the word is gone.  Exit codes, forms of output, threads, checkpoints, graphs, and
 # mistakes in the options.
 set -u
-program=$1
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+. "$(dirname "$0")/verb.sh"
 words='leak corruption stale-pin stale-get killed needless-copy unsafe-reuse'
 small='--processes 2 --refs 1'
-
-fail()
-{
-	echo "test_explore: $*"
-	head -n 40 "$dir/out" "$dir/err"
-	exit 1
-}
 
 # explore CODE OPTION...
 explore()
 {
-	want=$1
-	shift
-	"$program" explore "$@" >"$dir/out" 2>"$dir/err"
-	got=$?
-	[ "$got" -eq "$want" ] || fail "explore $*: expected exit $want, found $got"
+	verb explore "$@"
 }
 
 # has FILE WORD: true if a run of the file, whatever else came of it, has the word.

@@ -4,25 +4,12 @@
 # test_fuzz.sh PROGRAM: cowlab fuzz from outside: 2,000 scenarios of all profiles find nothing, the same
 # seed gives the same bytes, every form of output is sound, and mistakes in the options are told.
 set -u
-program=$1
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-
-fail()
-{
-	echo "test_fuzz: $*"
-	cat "$dir/out" "$dir/err"
-	exit 1
-}
+. "$(dirname "$0")/verb.sh"
 
 # fuzz CODE OPTION...
 fuzz()
 {
-	want=$1
-	shift
-	"$program" fuzz "$@" >"$dir/out" 2>"$dir/err"
-	got=$?
-	[ "$got" -eq "$want" ] || fail "fuzz $*: expected exit $want, found $got"
+	verb fuzz "$@"
 }
 
 fuzz 0 --seed 7 --count 2000 --policy exclusive,exclusive-6.2,page-count,ideal

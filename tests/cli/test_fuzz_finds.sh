@@ -4,26 +4,13 @@
 # test_fuzz_finds.sh PROGRAM: what cowlab fuzz does with what it finds.  `exclusive` without its marker
 # decides as `exclusive` does, and is held to the same promise; it breaks it.
 set -u
-program=$1
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+. "$(dirname "$0")/verb.sh"
 policy=exclusive,marker=none
-
-fail()
-{
-	echo "test_fuzz_finds: $*"
-	cat "$dir/out" "$dir/err"
-	exit 1
-}
 
 # fuzz CODE OPTION...
 fuzz()
 {
-	want=$1
-	shift
-	"$program" fuzz "$@" >"$dir/out" 2>"$dir/err"
-	got=$?
-	[ "$got" -eq "$want" ] || fail "fuzz $*: expected exit $want, found $got"
+	verb fuzz "$@"
 }
 
 # Printed: the kind, the line, how often, and the scenario, which says how to make it again.

@@ -6,18 +6,7 @@
 # usage: test_selftest.sh PROGRAM
 # One line a check; at the end `N passed, N failed`, and exit code 1 if any failed.
 
-program=${1:-${COWLAB:?the program to test}}
-case $program in
-/*) ;;
-*/*) program=$PWD/$program ;;
-esac
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' HUP INT TERM
-cd "$work" || exit 1
-
-passed=0
-failed=0
+. "$(dirname "$0")/place.sh"
 
 # ok NAME COMMAND...: the command succeeds
 ok() {

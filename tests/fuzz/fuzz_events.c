@@ -20,6 +20,8 @@
 
 #include <cowlab.h>
 
+#include "unit/tape.h"
+
 enum { PROCESSES = 8, REFS = 8, FILES = 8, PAGES = 16, HEADER = 5, STEP = 4, STEPS = 200 };
 
 enum verb { READ, WRITE, FORK, EXIT, MMAP, MUNMAP, MREMAP, MPROTECT, MADVISE, GUP, RELEASE, PEEK,
@@ -325,53 +327,22 @@ static void step(struct world *w, const struct step *s)
 		w->refs[s->slot] = (cow_ref){ 0 };
 }
 
-struct text {
-	unsigned char *bytes;
-	size_t used, room, at;
-};
-
-static int keep(void *ctx, const void *bytes, size_t size)
-{
-	struct text *text = ctx;
-
-	if (text->used + size > text->room) {
-		text->room = 2 * (text->used + size);
-		text->bytes = realloc(text->bytes, text->room);
-		must(text->bytes != NULL, "no memory for a snapshot");
-	}
-	memcpy(text->bytes + text->used, bytes, size);
-	text->used += size;
-	return 0;
-}
-
-static long again(void *ctx, void *bytes, size_t size)
-{
-	struct text *text = ctx;
-	size_t left = text->used - text->at;
-
-	if (size > left)
-		size = left;
-	memcpy(bytes, text->bytes + text->at, size);
-	text->at += size;
-	return (long)size;
-}
-
 static void check_snapshot(const cow_machine *m, const struct cow_config *config)
 {
-	struct text first = { 0 }, second = { 0 };
+	struct tape first = { 0 }, second = { 0 };
 	cow_machine *loaded = NULL;
 
-	must(!cow_machine_save(m, keep, &first), "a machine is not saved");
-	must(!cow_machine_load(config, again, &first, NULL, &loaded), "a snapshot is not loaded");
+	must(!cow_machine_save(m, tape_write, &first), "a machine is not saved");
+	must(!cow_machine_load(config, tape_read, &first, NULL, &loaded), "a snapshot is not loaded");
 	check(loaded);
 	must(cow_machine_equal(m, loaded), "a loaded machine differs");
 	must(cow_machine_hash(m) == cow_machine_hash(loaded), "equal machines have two hashes");
-	must(!cow_machine_save(loaded, keep, &second) && first.used == second.used &&
-		     !memcmp(first.bytes, second.bytes, first.used),
+	must(!cow_machine_save(loaded, tape_write, &second) && first.size == second.size &&
+		     !memcmp(first.bytes, second.bytes, first.size),
 	     "equal machines have two snapshots");
 	cow_machine_destroy(loaded);
-	free(first.bytes);
-	free(second.bytes);
+	tape_clear(&first);
+	tape_clear(&second);
 }
 
 static void check_audit(const struct world *w, const struct cow_policy *policy, bool hugetlb)

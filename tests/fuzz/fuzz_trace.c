@@ -11,10 +11,7 @@
 
 #include <cowlab.h>
 
-struct text {
-	const uint8_t *bytes;
-	size_t size, at, piece;
-};
+#include "unit/tape.h"
 
 static void must(int holds, const char *what)
 {
@@ -22,21 +19,6 @@ static void must(int holds, const char *what)
 		return;
 	fprintf(stderr, "fuzz_trace: %s\n", what);
 	abort();
-}
-
-static long give(void *ctx, void *bytes, size_t size)
-{
-	struct text *text = ctx;
-	size_t left = text->size - text->at;
-
-	if (size > text->piece)
-		size = text->piece;
-	if (size > left)
-		size = left;
-	if (size)
-		memcpy(bytes, text->bytes + text->at, size);
-	text->at += size;
-	return (long)size;
 }
 
 static int count_lines(void *ctx, const void *bytes, size_t size)
@@ -80,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct text whole = { data, size, 0, SIZE_MAX }, pieces = { data, size, 0, 7 };
+	struct tape whole = tape_of(data, size, 0), pieces = tape_of(data, size, 7);
 	struct cow_referee_options options;
 	cow_referee *referee = NULL, *again = NULL;
 	uint64_t faults = 0, lines = 0;
@@ -88,10 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cow_referee_options_init(&options);
 	options.fault = look;
 	options.ctx = &faults;
-	must(!cow_referee_read(give, &whole, &options, &referee), "not read");
+	must(!cow_referee_read(tape_read, &whole, &options, &referee), "not read");
 	check_sums(referee, size);
 	must(faults == cow_referee_totals(referee)->faults, "faults are not told");
-	must(!cow_referee_write(give, &pieces, NULL, COW_FORMAT_CSV, true, count_lines, &lines,
+	must(!cow_referee_write(tape_read, &pieces, NULL, COW_FORMAT_CSV, true, count_lines, &lines,
 				&again), "not written");
 	must(lines == faults + 1, "a line a fault");
 	must(!memcmp(cow_referee_totals(referee), cow_referee_totals(again),

@@ -4,7 +4,7 @@
  * a scenario is told with its line, and the session goes on; wherever memory ends, nothing is left;
  * a second session is told that the first is there.  Exits with 0 if all that holds.
  */
-#include <cowlab.h>
+#include "../unit/failing.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -204,34 +204,10 @@ static void the_nursery_is_lost(void)
 
 /* ---- memory that ends ---- */
 
-struct meter {
-	long left, live;
-};
-
-static void *meter_zalloc(void *ctx, size_t size)
-{
-	struct meter *meter = ctx;
-
-	if (!meter->left)
-		return NULL;
-	meter->left--;
-	meter->live++;
-	return calloc(1, size);
-}
-
-static void meter_release(void *ctx, void *memory, size_t size)
-{
-	struct meter *meter = ctx;
-
-	(void)size;
-	meter->live--;
-	free(memory);
-}
-
 static void memory_ends_anywhere(void)
 {
-	struct meter meter = { .left = 0 };
-	struct cow_allocator allocator = { meter_zalloc, meter_release, &meter };
+	struct failing failing = { .armed = true, .fail = 1 };
+	struct cow_allocator allocator = failing_allocator(&failing);
 	cow_scenario *scenario = parse("process P\nfile F 1\nP: mmap a 2\nP: mmap f 1 file F\n"
 				       "P: write a 1\nP: get r a\nP: fork C\nC: write f 2\npeek r\n"
 				       "expect same P a[0], C a[0]\nexpect P a[0] present\n");
@@ -239,23 +215,23 @@ static void memory_ends_anywhere(void)
 	int error;
 	cow_host *host = open_session(&allocator, &error);
 
-	CHECK(error == -ENOMEM && !host && !meter.live);
-	meter.left = 1000;
+	CHECK(error == -ENOMEM && !host && !failing.live);
+	failing.armed = false;
 	host = open_session(&allocator, &error);
 	CHECK(!error);
 	if (error)
 		return;
 	for (int compared = 0; compared < 2; compared++) {
-		long held = meter.live;
+		size_t held = failing.live;
 
 		error = -ENOMEM;
-		for (long n = 0; error; n += n / 16 + 1) {
-			meter.left = n;
+		for (uint64_t n = 0; error; n += n / 16 + 1) {
+			failing_after(&failing, n);
 			error = compared ?
 				cow_host_compare(host, scenario, cow_policy_find("exclusive"), &status) :
 				cow_host_run(host, scenario, swallow, NULL, &status);
 			CHECK(!error || error == -ENOMEM);
-			CHECK(meter.live == held);
+			CHECK(failing.live == held);
 			if (n > 20000 || (error && error != -ENOMEM))
 				break;
 		}
@@ -263,9 +239,9 @@ static void memory_ends_anywhere(void)
 		if (error || status != COW_HOST_DONE)
 			printf("%d: %s\n", error, cow_host_reason(host));
 	}
-	meter.left = 1000;
+	failing.armed = false;
 	cow_host_close(host);
-	CHECK(!meter.live && !has_children());
+	CHECK(!failing.live && !has_children());
 	cow_scenario_free(scenario);
 }
 

@@ -6,13 +6,24 @@
 
 #include <stdlib.h>
 
+static bool fails_now(struct failing *failing)
+{
+	if (!failing->armed)
+		return false;
+	failing->calls++;
+	return failing->fail && (failing->all ? failing->calls >= failing->fail
+					      : failing->calls == failing->fail);
+}
+
 static void *failing_zalloc(void *ctx, size_t size)
 {
 	struct failing *failing = ctx;
 	void *memory;
 
-	if (failing->armed && ++failing->calls == failing->fail)
+	if (fails_now(failing)) {
+		failing->failed++;
 		return NULL;
+	}
 	memory = calloc(1, size);
 	failing->live += memory ? size : 0;
 	return memory;
@@ -22,6 +33,8 @@ static void failing_release(void *ctx, void *memory, size_t size)
 {
 	struct failing *failing = ctx;
 
+	if (!memory || size > failing->live)
+		abort();
 	failing->live -= size;
 	free(memory);
 }

@@ -130,7 +130,11 @@ static uint32_t run(const struct rich *rich)
 	X(writable_ksm, "is writable", *entry(r, 44) |= PTE_WRITE) \
 	X(writable_file, "writable in a private mapping", *entry(r, 33) |= PTE_WRITE) \
 	X(writable_zero, "zero page, and writable", *entry(r, 7) |= PTE_WRITE) \
-	X(writable_protected, "userfaultfd write-protects", *entry(r, 0) |= PTE_UFFD) \
+	X(writable_protected, "userfaultfd write-protects", \
+	  (*entry(r, 0) |= PTE_UFFD, vma(r, 0)->flags |= VMA_UFFD_WP)) \
+	X(mark_of_anonymous, "PTE marker where none may be", \
+	  (*entry(r, 7) = PTE_UFFD, vma(r, 7)->flags |= VMA_UFFD_WP)) \
+	X(mark_unregistered, "PTE marker where none may be", *entry(r, 36) = PTE_UFFD) \
 	X(writable_against, "against its VMA", vma(r, 0)->flags &= ~(uint32_t)VMA_WRITE) \
 	X(zero_in_shared, "is the zero page", *entry(r, 36) = PTE_PRESENT | PTE_SPECIAL) \
 	X(zero_unsaid, "as if it were none", *entry(r, 7) &= ~PTE_SPECIAL) \

@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
+#include "explored.h"
 #include "failing.h"
+#include "tape.h"
 #include "world.h"
 
 #include <errno.h>
@@ -34,16 +36,6 @@ static struct cow_explore_options small_options(const char *policy)
 	options.processes = 2;
 	options.refs = 1;
 	return options;
-}
-
-static cow_exploration *explored(const struct cow_explore_options *options)
-{
-	struct cow_error error = { 0 };
-	cow_exploration *x;
-
-	if (cow_explore(options, &error, &x))
-		fail_msg("%s", error.sentence);
-	return x;
 }
 
 static uint32_t length_of(const cow_exploration *x, unsigned bit)
@@ -394,34 +386,115 @@ static void symmetry_changes_no_answer(void **state)
 	cow_exploration_free(plain);
 }
 
+/* ---- twins ---- */
+
+/* Reuses a page of two mappings that two pins hold: rarely met. */
+static const struct cow_rule *rare_write(struct cow_view v)
+{
+	static const struct cow_rule reuse = { COW_ACT_REUSE, 0, "rare", "a test" };
+
+	return v.mapcount == 2 && v.refcount == 2 + 2 * 1024
+		       ? &reuse
+		       : cow_policy_find("mapcount")->decide[COW_DECIDE_WRITE](v);
+}
+
+/* A twin's result is that of its own search; who differs in one view is none where it is met. */
+static void twins_have_one_search(void **state)
+{
+	struct cow_explore_options options = small_options("mapcount");
+	const struct cow_policy *beside[5];
+	struct cow_policy rare, named;
+	cow_exploration *x, *twin, *own;
+
+	(void)state;
+	cow_policy_init(&rare, cow_policy_find("mapcount"));
+	rare.name = "rare";
+	rare.decide[COW_DECIDE_WRITE] = rare_write;
+	cow_policy_init(&named, cow_policy_find("mapcount"));
+	named.name = "named";
+	named.flags ^= COW_POLICY_MREMAP_MANY;
+	beside[0] = &rare;
+	beside[1] = cow_policy_find("page-count");
+	beside[2] = &named;
+	beside[3] = cow_policy_find("ideal");
+	beside[4] = cow_policy_find("exclusive");
+	options.beside = beside;
+	options.beside_count = 5;
+	options.threads = 2;
+	options.depth = 6;
+	x = explored(&options); /* one reference: nobody has two pins */
+	for (size_t i = 0; i < 5; i++) {
+		int error = cow_exploration_twin(x, i, &twin);
+
+		if (i % 2 || i == 4) {
+			assert_int_equal(error, -ENOENT);
+			assert_null(twin);
+			continue;
+		}
+		assert_int_equal(error, 0);
+		options.policy = beside[i];
+		own = explored(&options);
+		same(own, twin);
+		for (unsigned bit = 0; bit < COW_FIND_COUNT; bit++) {
+			const struct cow_counterexample *a =
+				cow_exploration_counterexample(own, bit);
+			const struct cow_counterexample *b =
+				cow_exploration_counterexample(twin, bit);
+			static struct text one, two;
+
+			if (!a)
+				continue;
+			one.size = two.size = 0;
+			assert_int_equal(cow_scenario_print(a->scenario, text_sink, &one), 0);
+			assert_int_equal(cow_scenario_print(b->scenario, text_sink, &two), 0);
+			assert_string_equal(one.bytes, two.bytes);
+		}
+		assert_int_equal(cow_exploration_save(twin, text_sink, NULL), -EINVAL);
+		cow_exploration_free(own);
+		cow_exploration_free(twin);
+	}
+	assert_int_equal(cow_exploration_twin(x, 5, &twin), -ENOENT);
+	cow_exploration_free(x);
+	options.policy = cow_policy_find("mapcount");
+	options.refs = 2;
+	x = explored(&options);
+	assert_int_equal(cow_exploration_twin(x, 0, &twin), -ENOENT);
+	assert_int_equal(cow_exploration_twin(x, 2, &twin), 0);
+	cow_exploration_free(twin);
+	cow_exploration_free(x);
+	options.refs = 1;
+	assert_int_equal(cow_kinds_parse("swap", NULL, &options.kinds), 0);
+	options.depth = 4;
+	x = explored(&options);
+	assert_int_equal(cow_exploration_twin(x, 2, &twin), -ENOENT); /* nobody can tell */
+	cow_exploration_free(x);
+}
+
+static uint32_t one_or_two(void *ctx)
+{
+	return 1 + (++*(uint32_t *)ctx & 1);
+}
+
+static void how_many_work_changes_nothing(void **state)
+{
+	struct cow_explore_options options = small_options("mapcount");
+	cow_exploration *plain, *other;
+	uint32_t calls = 0;
+
+	(void)state;
+	options.depth = quick() ? 6 : 0;
+	plain = explored(&options);
+	options.threads = 2;
+	options.allowance = one_or_two;
+	options.allowance_ctx = &calls;
+	other = explored(&options);
+	assert_true(calls > 1);
+	same(plain, other);
+	cow_exploration_free(other);
+	cow_exploration_free(plain);
+}
+
 /* ---- how it ends ---- */
-
-struct tape {
-	unsigned char bytes[1 << 20];
-	size_t size, at;
-};
-
-static int tape_write(void *ctx, const void *bytes, size_t size)
-{
-	struct tape *tape = ctx;
-
-	assert_true(size <= sizeof(tape->bytes) - tape->size);
-	memcpy(tape->bytes + tape->size, bytes, size);
-	tape->size += size;
-	return 0;
-}
-
-static long tape_read(void *ctx, void *bytes, size_t size)
-{
-	struct tape *tape = ctx;
-	size_t left = tape->size - tape->at;
-
-	if (size > left)
-		size = left;
-	memcpy(bytes, tape->bytes + tape->at, size);
-	tape->at += size;
-	return (long)size;
-}
 
 static int stop_at(void *ctx, const struct cow_explore_progress *progress)
 {
@@ -430,7 +503,7 @@ static int stop_at(void *ctx, const struct cow_explore_progress *progress)
 
 static void a_checkpoint_goes_on(void **state)
 {
-	static struct tape tape;
+	struct tape tape = { 0 };
 	struct cow_explore_options options = small_options("exclusive");
 	cow_exploration *whole = explored(&options), *part;
 	uint64_t stop = 700;
@@ -440,7 +513,6 @@ static void a_checkpoint_goes_on(void **state)
 	options.progress_ctx = &stop;
 	part = explored(&options);
 	assert_int_equal(cow_exploration_totals(part)->end, COW_END_INTERRUPTED);
-	tape.size = 0;
 	assert_int_equal(cow_exploration_save(part, tape_write, &tape), 0);
 	cow_exploration_free(part);
 	options.progress = NULL;
@@ -454,6 +526,7 @@ static void a_checkpoint_goes_on(void **state)
 			 -EINVAL); /* it is complete */
 	cow_exploration_free(part);
 	cow_exploration_free(whole);
+	tape_clear(&tape);
 }
 
 static int resumed(struct cow_explore_options *options, struct tape *tape, struct cow_error *error)
@@ -474,7 +547,7 @@ static int resumed(struct cow_explore_options *options, struct tape *tape, struc
 
 static void a_bad_checkpoint_is_refused(void **state)
 {
-	static struct tape tape;
+	struct tape tape = { 0 };
 	struct cow_explore_options options = small_options("exclusive");
 	struct cow_error error = { 0 };
 	cow_exploration *x;
@@ -485,7 +558,6 @@ static void a_bad_checkpoint_is_refused(void **state)
 	options.exact = true;
 	x = explored(&options);
 	assert_int_equal(cow_exploration_totals(x)->end, COW_END_DEPTH);
-	tape.size = 0;
 	assert_int_equal(cow_exploration_save(x, tape_write, &tape), 0);
 	cow_exploration_free(x);
 	options.depth = 6;
@@ -505,6 +577,7 @@ static void a_bad_checkpoint_is_refused(void **state)
 	options.refs = 1;
 	options.policy = cow_policy_find("mapcount");
 	assert_int_equal(resumed(&options, &tape, &error), -EBADMSG);
+	tape_clear(&tape);
 }
 
 static void bounds_end_a_search(void **state)
@@ -642,6 +715,8 @@ int main(void)
 		cmocka_unit_test(a_predicate_and_own_kinds),
 		cmocka_unit_test(threads_and_exactness_change_nothing),
 		cmocka_unit_test(symmetry_changes_no_answer),
+		cmocka_unit_test(twins_have_one_search),
+		cmocka_unit_test(how_many_work_changes_nothing),
 		cmocka_unit_test(a_checkpoint_goes_on),
 		cmocka_unit_test(a_bad_checkpoint_is_refused),
 		cmocka_unit_test(bounds_end_a_search),

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "explore/explore.h"
+#include "explored.h"
 
 #include <stdio.h>
 
@@ -53,16 +54,6 @@ static struct hash128 *forms_of(const cow_exploration *x, size_t *count)
 	return forms;
 }
 
-static cow_exploration *explored(const struct cow_explore_options *options)
-{
-	struct cow_error error = { 0 };
-	cow_exploration *x;
-
-	if (cow_explore(options, &error, &x))
-		fail_msg("%s", error.sentence);
-	return x;
-}
-
 /* Where no two states are ever equal, the same forms are reached: no more, and no fewer. */
 static void merging_loses_nothing(void **state)
 {
@@ -97,6 +88,65 @@ static void merging_loses_nothing(void **state)
 		free(b);
 		cow_exploration_free(tree);
 		cow_exploration_free(merged);
+	}
+}
+
+/* ---- moves that sleep ---- */
+
+/* Each state has the same number, form, parent and move as where every move is done. */
+static void same_states(const struct cow_explore_options *options)
+{
+	cow_exploration *some = explored(options), *all;
+
+	assert_int_equal(explore_with(options, true, NULL, &all), 0);
+	assert_true(some->search.sleeps);
+	assert_true(some->search.tried < some->search.transitions);
+	assert_int_equal(all->search.tried, all->search.transitions);
+	assert_int_equal(some->totals.transitions, all->totals.transitions);
+	assert_int_equal(some->totals.states, all->totals.states);
+	assert_int_equal(some->totals.found, all->totals.found);
+	for (uint32_t i = 0; i < some->search.states.count; i++) {
+		const struct states *a = &some->search.states, *b = &all->search.states;
+
+		assert_memory_equal(state_hash(a, i), state_hash(b, i), sizeof(struct hash128));
+		assert_int_equal(state_parent(a, i), state_parent(b, i));
+		assert_int_equal(state_move(a, i), state_move(b, i));
+	}
+	for (unsigned bit = 0; bit < COW_FIND_COUNT; bit++) {
+		const struct way *a = &some->search.ways[bit], *b = &all->search.ways[bit];
+
+		assert_int_equal(a->length, b->length);
+		assert_int_equal(a->found, b->found);
+		assert_memory_equal(a->moves, b->moves, a->length * sizeof(*a->moves));
+	}
+	cow_exploration_free(some);
+	cow_exploration_free(all);
+}
+
+static void moves_that_sleep_lead_nowhere_new(void **state)
+{
+	static const char more[] = "base,dontfork,dofork,pin-longterm,get-fast,pin-fast";
+	const bool quick = rounds(1000) < 1000;
+
+	(void)state;
+	for (size_t i = 0; cow_policy_at(i); i++) {
+		struct cow_explore_options options;
+
+		cow_explore_options_init(&options);
+		options.policy = cow_policy_at(i);
+		options.depth = quick ? 5 : 7;
+		same_states(&options);
+		options.depth = quick ? 4 : 5;
+		options.pages = 2;
+		same_states(&options);
+		options.processes = 2;
+		options.pages = 1;
+		options.refs = 1;
+		options.depth = quick ? 5 : 0;
+		same_states(&options);
+		assert_int_equal(cow_kinds_parse(more, NULL, &options.kinds), 0);
+		options.depth = quick ? 5 : 7;
+		same_states(&options);
 	}
 }
 
@@ -271,6 +321,7 @@ static unsigned walks(const char *policy, const char *kinds, uint32_t processes,
 
 static void equal_forms_have_equal_successors(void **state)
 {
+	const unsigned stale = COW_VERDICT(STALE_PIN) | COW_VERDICT(STALE_GET);
 	const unsigned bad = COW_VERDICT(LEAK) | COW_VERDICT(STALE_PIN) | COW_VERDICT(STALE_GET);
 
 	(void)state;
@@ -280,6 +331,8 @@ static void equal_forms_have_equal_successors(void **state)
 		assert_true(walks(name, "base", 2, 1, 2, 0, rounds(3000)) > 0);
 		walks(name, "base", 3, 1, 2, COW_VERDICT(STALE_GET), rounds(3000));
 		walks(name, "base", 2, 1, 2, bad, rounds(2000));
+		walks(name, "base", 2, 1, 2, stale, rounds(2000));
+		walks(name, "base", 2, 1, 2, COW_VERDICT(STALE_PIN), rounds(2000));
 		walks(name, "base", 2, 2, 1, 0, rounds(1000));
 		walks(name, "swap", 2, 1, 1, 0, rounds(1000));
 		walks(name, "wp", 2, 1, 1, 0, rounds(1000));
@@ -324,6 +377,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(merging_loses_nothing),
+		cmocka_unit_test(moves_that_sleep_lead_nowhere_new),
 		cmocka_unit_test(equal_forms_have_equal_successors),
 		cmocka_unit_test(what_a_policy_looks_at_is_noticed),
 	};

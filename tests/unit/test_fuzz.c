@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include <cowlab.h>
+#include "failing.h"
 
 enum { SEEDS = 60 };
 
@@ -527,63 +527,39 @@ static void a_wrong_decision_is_found_and_shrunk(void **state)
 	}
 }
 
-struct meter {
-	long left, live;
-};
-
-static void *meter_zalloc(void *ctx, size_t size)
-{
-	struct meter *meter = ctx;
-
-	if (!meter->left)
-		return NULL;
-	meter->left--;
-	meter->live++;
-	return calloc(1, size);
-}
-
-static void meter_release(void *ctx, void *memory, size_t size)
-{
-	struct meter *meter = ctx;
-
-	(void)size;
-	meter->live--;
-	free(memory);
-}
-
 /* Wherever the host's memory ends: -ENOMEM, and nothing is left behind. */
 static void no_memory_is_told(void **state)
 {
-	struct meter meter = { 0 };
-	struct cow_allocator allocator = { meter_zalloc, meter_release, &meter };
+	struct failing failing = { 0 };
+	struct cow_allocator allocator = failing_allocator(&failing);
 	cow_scenario *scenario = parse(wished), *out;
 	int error = -ENOMEM;
 
 	(void)state;
-	for (long n = 0; error; n++) {
-		meter.left = n;
+	for (uint64_t n = 0; error; n++) {
+		failing_after(&failing, n);
 		error = cow_generate(COW_PROFILE_ALL, 5, 0, &allocator, &out);
 		assert_true(!error || error == -ENOMEM);
 		cow_scenario_free(out);
-		assert_int_equal(meter.live, 0);
+		assert_int_equal(failing.live, 0);
 	}
 	error = -ENOMEM;
-	for (long n = 0; error; n += n / 16 + 1) {
+	for (uint64_t n = 0; error; n += n / 16 + 1) {
 		struct wish wish = { 0 };
 
-		meter.left = n;
+		failing_after(&failing, n);
 		error = cow_shrink(scenario, grant, &wish, 0, &allocator, &out);
 		assert_true(!error || error == -ENOMEM);
 		cow_scenario_free(out);
-		assert_int_equal(meter.live, 0);
+		assert_int_equal(failing.live, 0);
 	}
 	error = -ENOMEM;
-	for (long n = 0; error; n += n / 16 + 1) {
-		meter.left = n;
+	for (uint64_t n = 0; error; n += n / 16 + 1) {
+		failing_after(&failing, n);
 		error = cow_observe(scenario, NULL, &allocator, &out);
 		assert_true(!error || error == -ENOMEM);
 		cow_scenario_free(out);
-		assert_int_equal(meter.live, 0);
+		assert_int_equal(failing.live, 0);
 	}
 	cow_scenario_free(scenario);
 }

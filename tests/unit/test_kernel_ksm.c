@@ -3,6 +3,7 @@
  * KSM: what is merged and what is not, what a merged page is like, how it becomes one's own again,
  * and that the reverse map finds every mapping of it.
  */
+#include "failing.h"
 #include "mocked.h"
 #include "world.h"
 
@@ -391,28 +392,10 @@ static void test_items(void **state)
 	mocked_end(&t);
 }
 
-struct failing {
-	unsigned left; /* allocations that succeed */
-};
-
-static void *failing_zalloc(void *ctx, size_t size)
-{
-	struct failing *failing = ctx;
-
-	return failing->left && failing->left-- ? calloc(1, size) : NULL;
-}
-
-static void failing_release(void *ctx, void *memory, size_t size)
-{
-	(void)ctx;
-	(void)size;
-	free(memory);
-}
-
 /* Every allocation fails once: the machine is as it was then. */
 static void test_host_memory(void **state)
 {
-	struct failing failing = { 1000000 };
+	struct failing failing = { 0 };
 	struct mocked t;
 	uint64_t hash;
 	unsigned n = 0;
@@ -420,12 +403,12 @@ static void test_host_memory(void **state)
 
 	(void)state;
 	init(&t, "exclusive");
-	t.config.allocator = (struct cow_allocator){ failing_zalloc, failing_release, &failing };
+	t.config.allocator = failing_allocator(&failing);
 	mocked_start(&t);
 	map(&t, t.p, A, 40, 1);
 	hash = cow_machine_hash(t.m);
 	do {
-		failing.left = n++;
+		failing_after(&failing, n++);
 		error = cow_ksm_scan(t.m, NULL);
 		if (error) {
 			assert_int_equal(error, -ENOMEM);
@@ -435,8 +418,9 @@ static void test_host_memory(void **state)
 	} while (error);
 	assert_true(n > 3);
 	assert_int_equal(look(&t, t.p, A).mapcount, 40);
-	failing.left = 1000000;
+	failing.armed = false;
 	mocked_end(&t);
+	assert_int_equal(failing.live, 0);
 }
 
 /* Many pages, all distinct but for the last, which equals the first of another process. */

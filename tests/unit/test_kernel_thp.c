@@ -6,6 +6,7 @@
  *   page   0 . . . . . . 7 | 8 . . . . . 15 |   "tiny": a PMD maps 8 pages, so that two huge pages
  *          one PMD         | or 8 PTEs      |   are 16; what depends on size runs on x86-64 too
  */
+#include "failing.h"
 #include "mocked.h"
 
 #include <errno.h>
@@ -1068,24 +1069,6 @@ static void contents_are_private(void **state)
 
 /* ---- host memory ---- */
 
-struct failing {
-	unsigned calls, fail_at;
-};
-
-static void *failing_zalloc(void *ctx, size_t size)
-{
-	struct failing *failing = ctx;
-
-	return ++failing->calls == failing->fail_at ? NULL : calloc(1, size);
-}
-
-static void failing_release(void *ctx, void *memory, size_t size)
-{
-	(void)ctx;
-	(void)size;
-	free(memory);
-}
-
 /* Some calls that need memory. */
 static int demand(cow_machine *m, cow_mm mm, unsigned call)
 {
@@ -1125,8 +1108,7 @@ static void host_failures_change_nothing(void **state)
 		cow_config_init(&config);
 		config.frames = 65536;
 		config.policy = policy_parse(homes[home], &list);
-		config.allocator =
-			(struct cow_allocator){ failing_zalloc, failing_release, &failing };
+		config.allocator = failing_allocator(&failing);
 		assert_int_equal(cow_machine_create(&config, &m), 0);
 		assert_int_equal(cow_mm_create(m, &mm), 0);
 		for (unsigned call = 0; call < 8; call++) {
@@ -1135,9 +1117,11 @@ static void host_failures_change_nothing(void **state)
 			for (unsigned n = 1; error; n++) {
 				uint64_t hash = cow_machine_hash(m);
 
-				failing = (struct failing){ .fail_at = n };
+				failing.armed = true;
+				failing.fail = n;
+				failing.calls = 0;
 				error = demand(m, mm, call);
-				failing.fail_at = 0;
+				failing.armed = false;
 				if (error) {
 					assert_int_equal(error, -ENOMEM);
 					assert_true(cow_machine_error(m)->host);
@@ -1149,6 +1133,7 @@ static void host_failures_change_nothing(void **state)
 		}
 		assert_true(failed > 5);
 		cow_machine_destroy(m);
+		assert_int_equal(failing.live, 0);
 		cow_policies_free(list);
 	}
 }

@@ -122,7 +122,7 @@ static void test_uffd_errors(void **state)
 	struct mocked t;
 
 	(void)state;
-	start(&t, "exclusive", 2);
+	start(&t, "page-count", 2);
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A - 2 * PAGE, 2, true), -EINVAL); /* a hole, all of it */
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A - 2 * PAGE, 2, false), -ENOENT);
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A, 1, false), -ENOENT); /* not registered */
@@ -131,6 +131,63 @@ static void test_uffd_errors(void **state)
 	assert_int_equal(cow_uffd_wp(t.m, t.p, A, 3, true), -EINVAL);
 	assert_true(look(&t, t.p, A).writable); /* nothing was done */
 	mocked_end(&t);
+}
+
+/*
+ *	A   0 1 2 3    shared; pages 0 and 3 are there
+ *
+ * What is not there of shared memory gets a PTE marker, which stays when pages are given up, and goes with
+ * the mapping.
+ */
+static void test_uffd_markers(void **state)
+{
+	const char *const policies[] = { "exclusive-5.19", "exclusive-6.2", "exclusive", "pte-exclusive" };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(policies) / sizeof(*policies); i++) {
+		struct mocked t;
+		enum cow_outcome outcome;
+		cow_mm child;
+
+		mocked_not(&t, policies[i], 4096);
+		mocked_start(&t);
+		assert_int_equal(cow_mmap(t.m, t.p, A, 4, COW_PROT_RW, COW_MAP_SHARED), 0);
+		must_write(&t, t.p, A, 1, COW_OUT_ALLOC);
+		must_write(&t, t.p, A + 3 * PAGE, 1, COW_OUT_ALLOC);
+		uffd(&t, A, 3, true);
+		for (unsigned at = 1; at < 3; at++)
+			assert_true(look(&t, t.p, A + at * PAGE).uffd_wp &&
+				    !look(&t, t.p, A + at * PAGE).present);
+		assert_false(look(&t, t.p, A + 3 * PAGE).uffd_wp);
+		/* A write behind a marker brings the page, and waits; a read keeps the mark. */
+		assert_int_equal(cow_write(t.m, t.p, A + PAGE, 9, &outcome), -EAGAIN);
+		assert_int_equal(outcome, COW_OUT_BLOCKED);
+		assert_true(look(&t, t.p, A + PAGE).present && look(&t, t.p, A + PAGE).uffd_wp);
+		assert_int_equal(look(&t, t.p, A + PAGE).value, 0);
+		assert_int_equal(read_at(&t, A + 2 * PAGE, 0), COW_OUT_ALLOC);
+		assert_int_equal(cow_write(t.m, t.p, A + 2 * PAGE, 9, &outcome), -EAGAIN);
+		/* Given up, all four are absent, and three protected still. */
+		assert_int_equal(cow_madvise(t.m, t.p, A, 4, COW_ADV_DONTNEED, NULL), 0);
+		mocked_check(&t);
+		for (unsigned at = 0; at < 4; at++)
+			assert_true(!look(&t, t.p, A + at * PAGE).present &&
+				    look(&t, t.p, A + at * PAGE).uffd_wp == (at < 3));
+		/* Neither the child nor another place has them. */
+		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
+		assert_false(look(&t, child, A).uffd_wp);
+		assert_int_equal(cow_mremap(t.m, t.p, A, 1, A + 64 * PAGE), 0);
+		mocked_check(&t);
+		assert_false(look(&t, t.p, A + 64 * PAGE).uffd_wp);
+		assert_int_equal(write_at(&t, A + 64 * PAGE, 2), COW_OUT_ALLOC);
+		uffd(&t, A + PAGE, 1, false);
+		assert_int_equal(write_at(&t, A + PAGE, 3), COW_OUT_ALLOC);
+		/* Registered memory is mapped read-only by a read, for the first write to be seen. */
+		assert_int_equal(cow_madvise(t.m, t.p, A + PAGE, 1, COW_ADV_DONTNEED, NULL), 0);
+		assert_int_equal(read_at(&t, A + PAGE, 3), COW_OUT_ALLOC);
+		assert_int_equal(write_at(&t, A + PAGE, 4), COW_OUT_REUSE);
+		assert_int_equal(cow_munmap(t.m, t.p, A, 4), 0);
+		mocked_end(&t);
+	}
 }
 
 /* What is not there is not protected; the zero page is, and a swap entry. */
@@ -374,6 +431,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_uffd_blocks_writers), cmocka_unit_test(test_uffd_shared),
+		cmocka_unit_test(test_uffd_markers),
 		cmocka_unit_test(test_uffd_errors),	    cmocka_unit_test(test_uffd_other_entries),
 		cmocka_unit_test(test_uffd_huge),	    cmocka_unit_test(test_uffd_asks),
 		cmocka_unit_test(test_clear_refs),	    cmocka_unit_test(test_clear_refs_shared),

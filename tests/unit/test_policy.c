@@ -15,6 +15,7 @@
 
 #include <cowlab.h>
 
+#include "failing.h"
 #include "policy/domain.h"
 #include "policy/table.h"
 
@@ -646,7 +647,8 @@ static void test_registry(void **state)
 	assert_int_equal(cow_policy_find("pte-exclusive")->marker, COW_MARKER_PTE);
 	assert_int_equal(cow_policy_find("page-count")->marker, COW_MARKER_NONE);
 	assert_true(cow_policy_find("ideal")->flags & COW_POLICY_NEEDS_TRUTH);
-	assert_int_equal(cow_policy_find("exclusive")->flags, COW_POLICY_MREMAP_MANY);
+	assert_int_equal(cow_policy_find("exclusive")->flags,
+			 COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO);
 }
 
 static void test_check(void **state)
@@ -758,7 +760,9 @@ static void test_composed_decisions(void **state)
 			    (id == COW_DECIDE_GUP ? mapcount : exclusive)->decide[id]);
 	assert_int_equal(policy->marker, COW_MARKER_EXTRA);
 	/* Among the rules for references are some that count the mappings of a page. */
-	assert_int_equal(policy->flags, COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY);
+	assert_int_equal(policy->flags, COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY |
+						COW_POLICY_UFFD_FILES |
+						COW_POLICY_SPLIT_MAPS_ZERO);
 	policy = cow_policies_at(policies, 1);
 	/* What zapping drains is the base's, whatever is decided on top of it. */
 	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH | COW_POLICY_COUNTS_PAGES | old);
@@ -1042,69 +1046,42 @@ static void test_view_words(void **state)
 
 /* --------------------------------------------------------------- host memory */
 
-struct failing {
-	unsigned calls, fail_at; /* 0: never */
-	size_t held;
-};
-
-static void *failing_zalloc(void *ctx, size_t size)
-{
-	struct failing *failing = ctx;
-	void *memory;
-
-	if (++failing->calls == failing->fail_at)
-		return NULL;
-	memory = calloc(1, size);
-	assert_non_null(memory);
-	failing->held += size;
-	return memory;
-}
-
-static void failing_release(void *ctx, void *memory, size_t size)
-{
-	struct failing *failing = ctx;
-
-	assert_true(failing->held >= size);
-	failing->held -= size;
-	free(memory);
-}
-
 static void test_failing_memory(void **state)
 {
 	const char *list = "all,gup=mapcount,exclusive,fork=ideal,marker=extra";
-	struct failing failing = {.fail_at = 0};
-	struct cow_allocator allocator = {failing_zalloc, failing_release, &failing};
+	struct failing failing = {.armed = true};
+	struct cow_allocator allocator = failing_allocator(&failing);
 	struct policy_table *table;
 	struct cow_error error;
 	cow_policies *policies;
-	unsigned calls;
+	uint64_t calls;
 
 	(void)state;
 	assert_int_equal(cow_policies_parse(list, &allocator, NULL, &policies), 0);
 	cow_policies_free(policies);
-	assert_int_equal(failing.held, 0);
+	assert_int_equal(failing.live, 0);
 	calls = failing.calls;
 	assert_true(calls > 14);
 	for (unsigned n = 1; n <= calls; n++) {
-		failing = (struct failing){.fail_at = n};
+		failing = (struct failing){.armed = true, .fail = n};
 		assert_int_equal(cow_policies_parse(list, &allocator, &error, &policies), -12);
 		assert_null(policies);
 		assert_true(error.host && error.code == -12);
-		assert_int_equal(failing.held, 0);
+		assert_int_equal(failing.live, 0);
 	}
 
-	failing = (struct failing){.fail_at = 0};
+	failing = (struct failing){.armed = true};
 	assert_int_equal(policy_table_make(cow_policy_find("mapcount"), &allocator, &table), 0);
 	policy_table_free(table);
-	assert_int_equal(failing.held, 0);
+	assert_int_equal(failing.live, 0);
 	calls = failing.calls;
 	/* Decisions differ little: the first ones call by call, later ones now and then. */
 	for (unsigned n = 1; n <= calls; n += 1 + n / 8) {
-		failing = (struct failing){.fail_at = n};
+		failing = (struct failing){.armed = true, .fail = n};
 		assert_int_equal(policy_table_make(cow_policy_find("mapcount"), &allocator, &table),
 				 -12);
 		assert_null(table);
-		assert_int_equal(failing.held, 0);
+		assert_int_equal(failing.live, 0);
 	}
 }
 

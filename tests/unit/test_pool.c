@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "machine/pool.h"
 #include "world.h"
 
@@ -25,30 +26,6 @@ struct slot {
 };
 
 enum { SHIFT = 4, CHUNK = 1 << SHIFT };
-
-/* An allocator that counts bytes and fails when told. */
-struct memory {
-	size_t live;
-	unsigned left; /* allocations until one fails; 0: none */
-};
-
-static void *memory_zalloc(void *ctx, size_t size)
-{
-	struct memory *memory = ctx;
-
-	if (memory->left && !--memory->left)
-		return NULL;
-	memory->live += size;
-	return calloc(1, size);
-}
-
-static void memory_release(void *ctx, void *block, size_t size)
-{
-	struct memory *memory = ctx;
-
-	memory->live -= size;
-	free(block);
-}
 
 static struct slot *at(const struct pool *pool, uint32_t index)
 {
@@ -124,8 +101,8 @@ static void growing_keeps_slots_that_were_never_taken(void **state)
 
 static void what_was_reserved_needs_no_memory(void **state)
 {
-	struct memory memory = { 0 };
-	struct cow_allocator allocator = { memory_zalloc, memory_release, &memory };
+	struct failing failing = { 0 };
+	struct cow_allocator allocator = failing_allocator(&failing);
 
 	(void)state;
 	for (uint64_t more = 0; more < 4 * CHUNK; more++) {
@@ -135,13 +112,13 @@ static void what_was_reserved_needs_no_memory(void **state)
 		assert_int_equal(pool_init(&allocator, &pool, sizeof(struct slot), SHIFT, 2), 0);
 		assert_int_equal(pool_reserve(&allocator, &pool, more), 0);
 		assert_true(pool_spare(&pool) >= more);
-		live = memory.live;
+		live = failing.live;
 		for (uint64_t i = 0; i < more; i++)
 			assert_true(pool_take(&pool) < pool.capacity);
-		assert_int_equal(memory.live, live);
+		assert_int_equal(failing.live, live);
 		assert_int_equal(pool.live, more);
 		pool_fini(&allocator, &pool);
-		assert_int_equal(memory.live, 0);
+		assert_int_equal(failing.live, 0);
 	}
 }
 
@@ -149,26 +126,27 @@ static void an_allocation_that_fails_changes_no_state(void **state)
 {
 	(void)state;
 	for (unsigned n = 1; n < 12; n++) {
-		struct memory memory = { 0 };
-		struct cow_allocator allocator = { memory_zalloc, memory_release, &memory };
+		struct failing failing = { 0 };
+		struct cow_allocator allocator = failing_allocator(&failing);
 		struct pool pool, before;
 		int result;
 
 		assert_int_equal(pool_init(&allocator, &pool, sizeof(struct slot), SHIFT, 2), 0);
 		take(&pool, 1);
 		before = pool;
-		memory.left = n;
+		failing.armed = true;
+		failing.fail = n;
 		result = pool_reserve(&allocator, &pool, 5 * CHUNK);
 		assert_true(result == 0 || result == -ENOMEM);
-		assert_int_equal(result == 0, memory.left > 0);
+		assert_int_equal(result == 0, !failing.failed);
 		assert_int_equal(pool.used, before.used);
 		assert_int_equal(pool.free, before.free);
 		assert_int_equal(pool.live, before.live);
 		assert_int_equal(at(&pool, 1)->number, 1);
-		memory.left = 0;
+		failing.armed = false;
 		assert_int_equal(pool_reserve(&allocator, &pool, 5 * CHUNK), 0);
 		pool_fini(&allocator, &pool);
-		assert_int_equal(memory.live, 0);
+		assert_int_equal(failing.live, 0);
 	}
 	/* More slots than 32 bits can name. */
 	for (uint64_t more = UINT32_MAX - 8; more < UINT64_C(1) << 63; more *= 3) {

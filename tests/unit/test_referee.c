@@ -13,37 +13,18 @@
 
 #include <cmocka.h>
 
-#include <cowlab.h>
-
-/* Text from memory, `piece` bytes at a time. */
-struct text {
-	const char *bytes;
-	size_t size, at, piece;
-};
-
-static long give(void *ctx, void *bytes, size_t size)
-{
-	struct text *text = ctx;
-	size_t left = text->size - text->at;
-
-	if (size > text->piece)
-		size = text->piece;
-	if (size > left)
-		size = left;
-	memcpy(bytes, text->bytes + text->at, size);
-	text->at += size;
-	return (long)size;
-}
+#include "failing.h"
+#include "tape.h"
 
 static cow_referee *read_pieces(const char *bytes, size_t size, size_t piece)
 {
-	struct text text = { .bytes = bytes, .size = size, .piece = piece };
+	struct tape tape = tape_of(bytes, size, piece);
 	struct cow_referee_options options;
 	cow_referee *referee = NULL;
 
 	cow_referee_options_init(&options);
 	options.keep = true;
-	assert_int_equal(cow_referee_read(give, &text, &options, &referee), 0);
+	assert_int_equal(cow_referee_read(tape_read, &tape, &options, &referee), 0);
 	return referee;
 }
 
@@ -379,28 +360,6 @@ static void test_pieces(void **state)
 
 /* ------------------------------------------------------------------ errors */
 
-struct purse {
-	long left, held;
-};
-
-static void *take(void *ctx, size_t size)
-{
-	struct purse *purse = ctx;
-	void *memory = purse->left-- > 0 ? calloc(1, size) : NULL;
-
-	purse->held += memory != NULL;
-	return memory;
-}
-
-static void put_back(void *ctx, void *memory, size_t size)
-{
-	struct purse *purse = ctx;
-
-	(void)size;
-	purse->held--;
-	free(memory);
-}
-
 static void test_no_memory(void **state)
 {
 	char bytes[16384];
@@ -411,22 +370,23 @@ static void test_no_memory(void **state)
 	for (int i = 1; i <= 100; i++)
 		used += (size_t)snprintf(bytes + used, sizeof(bytes) - used, "c %d 1.0: %s", i,
 					 EVENT);
-	for (long n = 0; error; n++) {
-		struct purse purse = { .left = n };
-		struct text text = { .bytes = bytes, .size = used, .piece = 1000 };
+	for (uint64_t n = 0; error; n++) {
+		struct failing failing = { 0 };
+		struct tape tape = tape_of(bytes, used, 1000);
 		struct cow_referee_options options;
 		cow_referee *referee = NULL;
 
+		failing_after(&failing, n);
 		cow_referee_options_init(&options);
 		options.keep = true;
-		options.allocator = (struct cow_allocator){ take, put_back, &purse };
-		error = cow_referee_read(give, &text, &options, &referee);
+		options.allocator = failing_allocator(&failing);
+		error = cow_referee_read(tape_read, &tape, &options, &referee);
 		assert_true(error == 0 || error == -ENOMEM);
 		assert_int_equal(referee != NULL, error == 0);
 		assert_true(n > 5 || error);
 		assert_true(n < 100);
 		cow_referee_free(referee);
-		assert_int_equal(purse.held, 0);
+		assert_int_equal(failing.live, 0);
 	}
 }
 
@@ -453,7 +413,7 @@ static int sink(void *ctx, const void *bytes, size_t size)
 
 static void test_errors(void **state)
 {
-	struct text text = { .bytes = LEARNT, .size = strlen(LEARNT), .piece = 10 };
+	struct tape tape = tape_of(LEARNT, strlen(LEARNT), 10);
 	struct cow_referee_options options;
 	cow_referee *referee = NULL;
 	size_t written = 0;
@@ -463,15 +423,15 @@ static void test_errors(void **state)
 	cow_referee_options_init(&options);
 	options.fault = refuse;
 	options.ctx = &code;
-	assert_int_equal(cow_referee_read(give, &text, &options, &referee), -ECANCELED);
+	assert_int_equal(cow_referee_read(tape_read, &tape, &options, &referee), -ECANCELED);
 	assert_null(referee);
 	assert_int_equal(cow_referee_read(break_off, NULL, NULL, &referee), -EIO);
 	assert_int_equal(cow_referee_read(NULL, NULL, NULL, &referee), -EINVAL);
-	assert_int_equal(cow_referee_read(give, &text, NULL, NULL), -EINVAL);
+	assert_int_equal(cow_referee_read(tape_read, &tape, NULL, NULL), -EINVAL);
 	options.size--;
-	assert_int_equal(cow_referee_read(give, &text, &options, &referee), -EINVAL);
-	text.at = 0;
-	assert_int_equal(cow_referee_write(give, &text, NULL, COW_FORMAT_TEXT, true, sink, &written,
+	assert_int_equal(cow_referee_read(tape_read, &tape, &options, &referee), -EINVAL);
+	tape.at = 0;
+	assert_int_equal(cow_referee_write(tape_read, &tape, NULL, COW_FORMAT_TEXT, true, sink, &written,
 					   &referee), -ENOSPC);
 	assert_null(referee);
 	assert_true(written > 0);

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <cowlab.h>
+#include "failing.h"
+#include "tape.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,28 +60,6 @@ static void own_fork_policy_may_copy_all(void **state)
 	cow_machine_destroy(machine);
 }
 
-struct meter {
-	long countdown; /* calls that succeed; negative: all */
-};
-
-static void *meter_zalloc(void *ctx, size_t size)
-{
-	struct meter *meter = ctx;
-
-	if (meter->countdown == 0)
-		return NULL;
-	if (meter->countdown > 0)
-		meter->countdown--;
-	return calloc(1, size);
-}
-
-static void meter_release(void *ctx, void *memory, size_t size)
-{
-	(void)ctx;
-	(void)size;
-	free(memory);
-}
-
 /*
  *   P |rrrr|   read-only, untouched; a reference allocates each page, the LRU batch holds it, and
  *              the break of COW copies it: two frames a page
@@ -94,8 +73,8 @@ static void a_reference_may_need_two_frames(void **state)
 	assert_int_equal(cow_policies_parse("page-count,gup=mapcount-force-break", NULL, NULL,
 					    &policies),
 			 0);
-	for (long n = 0; error; n++) {
-		struct meter meter = { -1 };
+	for (uint64_t n = 1; error; n++) {
+		struct failing failing = { .fail = n };
 		struct cow_config config;
 		cow_machine *machine, *before;
 		cow_mm mm;
@@ -104,14 +83,14 @@ static void a_reference_may_need_two_frames(void **state)
 		cow_config_init(&config);
 		config.lru_batch = 14;
 		config.policy = cow_policies_at(policies, 0);
-		config.allocator = (struct cow_allocator){ meter_zalloc, meter_release, &meter };
+		config.allocator = failing_allocator(&failing);
 		assert_int_equal(cow_machine_create(&config, &machine), 0);
 		assert_int_equal(cow_mm_create(machine, &mm), 0);
 		assert_int_equal(cow_mmap(machine, mm, BASE, 15, COW_PROT_READ, 0), 0);
 		assert_int_equal(cow_machine_clone(machine, &before), 0);
-		meter.countdown = n;
+		failing.armed = true;
 		error = cow_gup(machine, mm, BASE, 15, 0, 1, NULL, &ref);
-		meter.countdown = -1;
+		failing.armed = false;
 		if (error) {
 			failures++;
 			assert_int_equal(error, -ENOMEM);
@@ -212,32 +191,6 @@ static void shared_memory_begins_with_zeroes(void **state)
 			 0);
 }
 
-struct bytes {
-	char data[1 << 18];
-	size_t size, at;
-};
-
-static int bytes_put(void *ctx, const void *bytes, size_t size)
-{
-	struct bytes *to = ctx;
-
-	assert_true(to->size + size <= sizeof(to->data));
-	memcpy(to->data + to->size, bytes, size);
-	to->size += size;
-	return 0;
-}
-
-static long bytes_take(void *ctx, void *bytes, size_t size)
-{
-	struct bytes *from = ctx;
-
-	if (size > from->size - from->at)
-		size = from->size - from->at;
-	memcpy(bytes, from->data + from->at, size);
-	from->at += size;
-	return (long)size;
-}
-
 /* Counters of what there is now hold in a machine that was loaded, whatever the marker's home. */
 static void a_loaded_machine_counts_on(void **state)
 {
@@ -248,7 +201,7 @@ static void a_loaded_machine_counts_on(void **state)
 
 	(void)state;
 	for (size_t home = 0; home < sizeof(homes) / sizeof(*homes); home++) {
-		static struct bytes bytes;
+		struct tape tape = { 0 };
 		struct cow_policy policy;
 		struct cow_config config;
 		cow_machine *machine, *loaded;
@@ -262,12 +215,12 @@ static void a_loaded_machine_counts_on(void **state)
 		assert_int_equal(cow_mm_create(machine, &mm), 0);
 		assert_int_equal(cow_mmap(machine, mm, BASE, 3, COW_PROT_RW, 0), 0);
 		assert_int_equal(cow_write_range(machine, mm, BASE, 3, 1, NULL), 0);
-		bytes.size = bytes.at = 0;
-		assert_int_equal(cow_machine_save(machine, bytes_put, &bytes), 0);
-		assert_int_equal(cow_machine_load(&config, bytes_take, &bytes, NULL, &loaded), 0);
+		assert_int_equal(cow_machine_save(machine, tape_write, &tape), 0);
+		assert_int_equal(cow_machine_load(&config, tape_read, &tape, NULL, &loaded), 0);
 		for (size_t i = 0; i < sizeof(now) / sizeof(*now); i++)
 			assert_int_equal(cow_machine_counter(loaded, now[i]),
 					 cow_machine_counter(machine, now[i]));
+		tape_clear(&tape);
 		assert_int_equal(cow_machine_counter(loaded, COW_COUNT_PEAK_FRAMES), 3);
 		assert_int_equal(cow_mm_at(loaded, 0, &mm), 0);
 		assert_int_equal(cow_munmap(loaded, mm, BASE, 3), 0);

@@ -16,6 +16,7 @@
 
 #include "engine/report.h"
 #include "event/scenario.h"
+#include "failing.h"
 #include "report/out.h"
 
 /* ---------------------------------------------------------------- */
@@ -414,35 +415,11 @@ static void test_bad_arguments(void **state)
 	free(text);
 }
 
-struct budget {
-	size_t left;
-	size_t live; /* bytes that nobody gave back */
-};
-
-static void *budget_zalloc(void *ctx, size_t size)
-{
-	struct budget *budget = ctx;
-
-	if (!budget->left)
-		return NULL;
-	budget->left--;
-	budget->live += size;
-	return calloc(1, size);
-}
-
-static void budget_release(void *ctx, void *memory, size_t size)
-{
-	struct budget *budget = ctx;
-
-	budget->live -= size;
-	free(memory);
-}
-
 /* The matrix is the one that allocates: where that fails, nothing is written and nothing lost. */
 static void test_matrix_without_memory(void **state)
 {
 	struct text *text = text_new();
-	struct budget budget = { 0 };
+	struct failing failing = { 0 };
 	cow_report first = held_leak;
 	cow_report *reports[ALL];
 	size_t allocations = 0;
@@ -451,12 +428,12 @@ static void test_matrix_without_memory(void **state)
 	(void)state;
 	memcpy(reports, all, sizeof(reports));
 	reports[0] = &first;
-	first.allocator = (struct cow_allocator){ budget_zalloc, budget_release, &budget };
+	first.allocator = failing_allocator(&failing);
 	do {
-		budget.left = allocations;
+		failing_after(&failing, allocations);
 		text->size = 0;
 		error = cow_matrix_write(reports, ALL, COW_FORMAT_TEXT, text_sink, text);
-		assert_int_equal(budget.live, 0);
+		assert_int_equal(failing.live, 0);
 		assert_true(!error || (error == -ENOMEM && text->size == 0));
 	} while (error && ++allocations < 100);
 	assert_int_equal(allocations, 4);

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "event/words.h"
+#include "failing.h"
 
 /* ---- a text that grows, and chance ---- */
 
@@ -572,53 +573,25 @@ static void test_garbage(void **state)
 
 /* ---- host memory that runs out ---- */
 
-struct host {
-	size_t live;   /* bytes */
-	size_t calls;
-	size_t budget; /* the call that fails, from 1; 0: none */
-};
-
-static void *host_zalloc(void *ctx, size_t size)
-{
-	struct host *host = ctx;
-	void *memory;
-
-	if (++host->calls == host->budget)
-		return NULL;
-	memory = calloc(1, size);
-	host->live += memory ? size : 0;
-	return memory;
-}
-
-static void host_release(void *ctx, void *memory, size_t size)
-{
-	struct host *host = ctx;
-
-	assert_non_null(memory);
-	assert_true(host->live >= size);
-	host->live -= size;
-	free(memory);
-}
-
 static size_t run_out(const char *bytes, size_t size, int expected)
 {
-	struct host host = { 0 };
-	const struct cow_allocator allocator = { host_zalloc, host_release, &host };
+	struct failing failing = { 0 };
+	const struct cow_allocator allocator = failing_allocator(&failing);
 	cow_scenario *scenario;
 	size_t calls = 0;
 	int result;
 
 	do {
-		host = (struct host){ .budget = ++calls };
+		failing = (struct failing){ .armed = true, .fail = ++calls };
 		result = cow_scenario_parse("a", bytes, size, &allocator, &scenario);
-		if (host.calls < calls) {
+		if (failing.calls < calls) {
 			assert_int_equal(result, expected);
 			cow_scenario_free(scenario);
 		} else {
 			assert_int_equal(result, -ENOMEM);
 			assert_null(scenario);
 		}
-		assert_int_equal(host.live, 0);
+		assert_int_equal(failing.live, 0);
 	} while (result == -ENOMEM);
 	return calls;
 }
@@ -652,8 +625,8 @@ static void test_load(void **state)
 {
 	char path[] = "/tmp/cowlab-test-XXXXXX";
 	int file = mkstemp(path);
-	struct host host = { 0 };
-	const struct cow_allocator allocator = { host_zalloc, host_release, &host };
+	struct failing failing = { 0 };
+	const struct cow_allocator allocator = failing_allocator(&failing);
 	cow_scenario *scenario = NULL;
 
 	(void)state;
@@ -670,12 +643,12 @@ static void test_load(void **state)
 	assert_int_equal(scenario->statements[scenario->statement_count - 1].event.line,
 			 scenario->statement_count + 1);
 	cow_scenario_free(scenario);
-	assert_int_equal(host.live, 0);
-	host = (struct host){ .budget = 1 };
+	assert_int_equal(failing.live, 0);
+	failing = (struct failing){ .armed = true, .fail = 1 };
 	assert_int_equal(cow_scenario_load(path, &allocator, &scenario), -ENOMEM);
 	assert_null(scenario);
-	assert_int_equal(host.live, 0);
-	host.budget = 0;
+	assert_int_equal(failing.live, 0);
+	failing.armed = false;
 
 	/* A hole of 256 MiB is on no disk. */
 	assert_int_equal(ftruncate(file, (256L << 20) + 1), 0);
@@ -686,7 +659,7 @@ static void test_load(void **state)
 	assert_null(scenario);
 	assert_int_equal(cow_scenario_load("/tmp", NULL, &scenario), -EISDIR);
 	assert_int_equal(cow_scenario_load("/dev/zero", &allocator, &scenario), -EFBIG);
-	assert_int_equal(host.live, 0);
+	assert_int_equal(failing.live, 0);
 	assert_int_equal(cow_scenario_load("/dev/null/x", NULL, &scenario), -ENOTDIR);
 	assert_int_equal(cow_scenario_load(NULL, NULL, &scenario), -EINVAL);
 }

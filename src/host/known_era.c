@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Known differences of kernels of other versions than the host's, a function each.  The names are
+ * those of docs/fidelity.md.  Read known.c first.
+ */
+#define _GNU_SOURCE
+
+#include "host/known.h"
+
+static bool look_at(struct simulation *simulation, uint32_t process, uint32_t region, uint64_t page,
+		    struct cow_page *out)
+{
+	return simulation_look(simulation, process, region, page, out) && out->mapped;
+}
+
+static bool is_advice(const struct cow_event *event, enum cow_advice advice)
+{
+	return event && event->verb == COW_EV_MADVISE && event->flags == advice;
+}
+
+/* madvise dontneed leaves a page table where it is; v6.14+ frees it if the advice is as large. */
+static bool may_empty_table(struct host_run *run, struct simulation *simulation,
+			    const struct cow_event *event)
+{
+	const struct host_kernel *kernel = &run->host->kernel;
+	bool frees = kernel->major > 6 || (kernel->major == 6 && kernel->minor >= 14);
+
+	if (!run->host->huge || (frees && event->pages >= HOST_PMD))
+		return false;
+	for (uint64_t i = 0; i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
+		    (page.present || page.swapped) && !page.huge)
+			return true;
+	}
+	return false;
+}
+
+static bool meets_swap(struct simulation *simulation, const struct cow_event *event)
+{
+	uint32_t process = event->target != COW_NONE ? event->target : event->process;
+
+	for (uint64_t i = 0; event->region != COW_NONE && i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(simulation, process, event->region, event->first + i, &page) &&
+		    page.swapped)
+			return true;
+	}
+	return false;
+}
+
+/* Whole huge pages of the place. */
+static uint64_t huge_pages(const struct host_run *run, const struct cow_event *event,
+			   uint64_t *first)
+{
+	uint64_t from = run->region[event->region].page + event->first;
+	uint64_t start = (from + HOST_PMD - 1) / HOST_PMD, end = (from + event->pages) / HOST_PMD;
+
+	*first = event->first + start * HOST_PMD - from;
+	return end > start ? end - start : 0;
+}
+
+static bool meets_empty(const struct host_run *run, struct simulation *simulation,
+			const struct cow_event *event)
+{
+	uint64_t first, count = huge_pages(run, event, &first);
+
+	for (uint64_t at = first; at < first + count * HOST_PMD; at += HOST_PMD) {
+		bool any = false;
+
+		for (uint64_t i = at; i < at + HOST_PMD && !any; i++) {
+			struct cow_page page;
+
+			any = look_at(simulation, event->process, event->region, i, &page) &&
+			      (page.present || page.swapped);
+		}
+		if (!any)
+			return true;
+	}
+	return false;
+}
+
+/* What the kernels that are not the host's do otherwise. */
+void known_note_era(struct known_past *past, struct host_run *run, struct simulation *simulation,
+		     const struct cow_event *event)
+{
+	past->from_swap = past->past_empty = false;
+	if (event->region >= HOST_REGIONS)
+		return;
+	past->from_swap = meets_swap(simulation, event);
+	if (event->verb == COW_EV_UFFD_WP && !event->value)
+		past->resolved[event->region] |= run->region[event->region].shared;
+	if (is_advice(event, COW_ADV_COLLAPSE))
+		past->past_empty = meets_empty(run, simulation, event);
+	if (is_advice(event, COW_ADV_DONTNEED))
+		past->emptied[event->region] |= may_empty_table(run, simulation, event);
+}
+
+/* Of the region that the difference is about something is noted. */
+static bool noted(const struct known_at *at, const bool *regions)
+{
+	uint32_t region = at->region != COW_NONE ? at->region :
+			  at->event		 ? at->event->region : COW_NONE;
+
+	return region < HOST_REGIONS && regions[region];
+}
+
+/* Where a page table is, even an empty one, a fault makes no huge page; the simulator has none. */
+static bool empty_table(const struct known_at *at)
+{
+	const struct cow_event *event = at->event;
+	uint32_t region = at->region != COW_NONE ? at->region : event ? event->region : COW_NONE;
+
+	if (region >= HOST_REGIONS || !at->past->emptied[region])
+		return false;
+	if (at->kernel)
+		return at->simulated->huge && !at->kernel->huge;
+	for (uint64_t i = 0; at->came_to && i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(at->simulation, event->process, region, event->first + i, &page) &&
+		    page.huge)
+			return true;
+	}
+	return false;
+}
+
+/* do_swap_page of v7.0+ maps the page before it takes it out of the swap cache, so that only
+ * do_wp_page makes it exclusive, if nothing stops the write before. */
+static bool freed_after_map(const struct known_at *at)
+{
+	return at->run->host->kernel.major >= 7 && at->past->from_swap && at->kernel &&
+	       at->kernel->present && !at->kernel->exclusive && at->simulated->exclusive;
+}
+
+/* Before v6.0: do_swap_page of a write leaves a dirty PTE and says VM_FAULT_WRITE, which is all
+ * that FOLL_FORCE asks for in memory that may not be written (FOLL_COW), userfaultfd or not. */
+static bool forced_swap_in(const struct known_at *at)
+{
+	return at->run->host->kernel.major < 6 && at->past->from_swap && at->came_to &&
+	       at->event->verb == COW_EV_FORCE_WRITE && !at->seen->failed &&
+	       at->came_to->outcome == COW_OUT_BLOCKED;
+}
+
+/* Before v6.2: mwriteprotect_range gives entries of shared memory the permission back at once, by
+ * vm_get_page_prot of the VMA's flags; since then by its vm_page_prot, which is read-only there. */
+static bool shared_resolved(const struct known_at *at)
+{
+	const struct host_kernel *kernel = &at->run->host->kernel;
+
+	return kernel->major == 6 && kernel->minor < 2 && noted(at, at->past->resolved) &&
+	       at->came_to && at->seen->counts[COW_OUT_REUSE] <
+				      at->came_to->result.counts[COW_OUT_REUSE];
+}
+
+/* v7: hugetlb mappings are of those (VM_SPECIAL) that madvise dofork refuses. */
+static bool dofork_hugetlb(const struct known_at *at)
+{
+	return at->run->host->kernel.major >= 7 && is_advice(at->event, COW_ADV_DOFORK) &&
+	       at->came_to && at->seen->error == EINVAL &&
+	       at->run->region[at->event->region].hugetlb;
+}
+
+/* madvise_collapse of v7: no huge page in the place is no error. */
+static bool collapse_nothing(const struct known_at *at)
+{
+	uint64_t first;
+
+	return at->run->host->kernel.major >= 7 && is_advice(at->event, COW_ADV_COLLAPSE) &&
+	       at->came_to && at->came_to->error == EINVAL && !at->seen->failed &&
+	       !huge_pages(at->run, at->event, &first);
+}
+
+/* And an empty one is passed over. */
+static bool collapse_goes_on(const struct known_at *at)
+{
+	return at->run->host->kernel.major >= 7 && is_advice(at->event, COW_ADV_COLLAPSE) &&
+	       at->past->past_empty;
+}
+
+static const struct {
+	const char *name;
+	bool (*is)(const struct known_at *at);
+} names[] = {
+	{ "empty-table", empty_table },
+	{ "freed-after-map", freed_after_map },
+	{ "forced-swap-in", forced_swap_in },
+	{ "shared-resolved", shared_resolved },
+	{ "dofork-hugetlb", dofork_hugetlb },
+	{ "collapse-nothing", collapse_nothing },
+	{ "collapse-goes-on", collapse_goes_on },
+};
+
+const char *known_era_name(const struct known_at *at)
+{
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (names[i].is(at))
+			return names[i].name;
+	return NULL;
+}

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The same allocator for the programs of Check.
+ */
+#include "../unit/failing.c"
