@@ -4,7 +4,7 @@
  * what is not calm runs alone or is told that it may not, no CPU has two lanes, and nothing is
  * left.  Exits with 0 if all that holds.
  */
-#include <cowlab.h>
+#include "session.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,16 +18,6 @@
 
 enum { SKIPPED = 77, ROUNDS = 300, MOST = 64 /* lanes of a session, the first included */ };
 
-static int failures;
-
-#define CHECK(what)                                                            \
-	do {                                                                   \
-		if (!(what)) {                                                 \
-			printf("%s:%d: %s\n", __FILE__, __LINE__, #what);      \
-			failures++;                                            \
-		}                                                              \
-	} while (0)
-
 static const char calm[] =
 	"process P\nfile F 2\nP: mmap a 3\nP: mmap f 2 file F\nP: write a 1\nP: get r a[1]\n"
 	"P: fork C\nC: write a 2\nC: write f 3\nP: pin s a[2] write longterm\nP: write a 4\n"
@@ -35,16 +25,6 @@ static const char calm[] =
 static const char paged[] =
 	"process P\nP: mmap a 2\nP: write a 1\nP: madvise a pageout\nP: read a\n";
 static const char huge[] = "process P\nP: mmap a 512 thp\nP: write a[0] 1\n";
-
-static cow_scenario *parse(const char *text)
-{
-	cow_scenario *scenario;
-
-	if (cow_scenario_parse("t", text, strlen(text), NULL, &scenario) ||
-	    cow_scenario_errors(scenario))
-		abort();
-	return scenario;
-}
 
 static int open_beside(cow_host *first, cow_host **out)
 {

@@ -5,6 +5,7 @@
  * a second session is told that the first is there.  Exits with 0 if all that holds.
  */
 #include "../unit/failing.h"
+#include "session.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,26 +19,6 @@
 #include <unistd.h>
 
 enum { SKIPPED = 77, PATIENCE_MS = 400, STRIKE_MS = 50 };
-
-static int failures;
-
-#define CHECK(what)                                                            \
-	do {                                                                   \
-		if (!(what)) {                                                 \
-			printf("%s:%d: %s\n", __FILE__, __LINE__, #what);      \
-			failures++;                                            \
-		}                                                              \
-	} while (0)
-
-static cow_scenario *parse(const char *text)
-{
-	cow_scenario *scenario;
-
-	if (cow_scenario_parse("t", text, strlen(text), NULL, &scenario) ||
-	    cow_scenario_errors(scenario))
-		abort();
-	return scenario;
-}
 
 static int swallow(void *ctx, const void *bytes, size_t size)
 {
