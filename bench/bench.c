@@ -96,13 +96,13 @@ void series_add(struct series *series, const struct sample *sample)
 {
 	if (sample->skipped[0])
 		memcpy(series->skipped, sample->skipped, sizeof(series->skipped));
-	else if (series->count < BENCH_ROUNDS_MAX)
+	else if (series->count < BENCH_ROUNDS_MAX * BENCH_PASSES)
 		series->value[series->count++] = sample->value;
 }
 
 double series_median(const struct series *series)
 {
-	double sorted[BENCH_ROUNDS_MAX];
+	double sorted[BENCH_ROUNDS_MAX * BENCH_PASSES];
 	unsigned n = series->count;
 
 	if (!n)
@@ -276,11 +276,13 @@ static void quiet_pass(struct bench *bench, struct host_kernel *host, enum bench
 }
 
 static void round_of_size(struct bench *bench, struct host_kernel *host, enum bench_size size,
-			  bool keep)
+			  bool keep, bool kernel)
 {
 	for (unsigned side = 0; side < SIDE_COUNT; side++) {
 		struct pass pass = { 0 };
 
+		if (side == SIDE_KERNEL && !kernel)
+			continue;
 		if (keep)
 			quiet_pass(bench, host, size, side, &pass);
 		else
@@ -291,12 +293,20 @@ static void round_of_size(struct bench *bench, struct host_kernel *host, enum be
 	}
 }
 
-/* Every side and size in every round: a noisy minute hits all of them.  Round 0 warms up. */
+/* Every side and size in every round: a noisy minute hits all of them.  Round 0 warms up.  A pass over few
+ * pages is so short that a neighbour's burst covers all of it, and so cheap that it can be done more
+ * often, before and after the long ones. */
 static void measure_pages(struct bench *bench, struct host_kernel *host)
 {
-	for (unsigned round = bench->quick ? 1 : 0; round <= bench->rounds; round++)
-		for (unsigned size = 0; size < SIZE_COUNT; size++)
-			round_of_size(bench, host, size, round > 0);
+	for (unsigned round = bench->quick ? 1 : 0; round <= bench->rounds; round++) {
+		const unsigned passes = round && !bench->quick ? BENCH_PASSES : 1;
+
+		for (unsigned pass = 0; pass < passes; pass++) {
+			if (pass == passes / 2)
+				round_of_size(bench, host, SIZE_LARGE, round > 0, true);
+			round_of_size(bench, host, SIZE_SMALL, round > 0, !pass);
+		}
+	}
 }
 
 static void measure_singles(struct bench *bench)

@@ -197,6 +197,7 @@ int audit_attach(cow_machine *m, const struct audit_room *room, cow_audit **out)
 		 reserve_processes(audit, room->processes) ||
 		 (room->buckets && buckets_make(audit, room->buckets)) ||
 		 cow_machine_observe(m, &observer);
+	audit->holds.sparse = audit->cached.sparse = true;
 	if (!failed)
 		machine_observe_runs(m, &(struct run_observer){ .ctx = audit, .tell = audit_run,
 								.ready = audit_ready,

@@ -126,7 +126,7 @@ static void on_fresh(struct cow_audit *audit, const struct cow_change *change)
 		audit->machine->counters[COW_COUNT_NEEDLESS_COPIES]++;
 	*content_of(audit, change->frame) = *content_of(audit, old);
 	*maps_of(audit, change->frame) = 1;
-	*cached_of(audit, change->frame) = 0;
+	slot_clear(audit, change->frame);
 	/* A page of a file becomes the process's own, with what it holds now.  Whoever wrote that, it
 	 * was for all who map the file to see: the process has it from nobody. */
 	if (change->object) {
@@ -159,7 +159,7 @@ static void on_add(struct cow_audit *audit, const struct cow_change *change)
 	}
 	*content_of(audit, change->frame) = (struct content){ stamp, change->value };
 	*maps_of(audit, change->frame) = 0;
-	*cached_of(audit, change->frame) = 0;
+	slot_clear(audit, change->frame);
 }
 
 static void on_cache(struct cow_audit *audit, const struct cow_change *change)
@@ -171,7 +171,7 @@ static void on_cache(struct cow_audit *audit, const struct cow_change *change)
 static void on_uncache(struct cow_audit *audit, const struct cow_change *change)
 {
 	slot_truth(audit, (uint32_t)change->from)->frame = 0;
-	*cached_of(audit, change->frame) = 0;
+	slot_clear(audit, change->frame);
 }
 
 static void on_swap_write(struct cow_audit *audit, const struct cow_change *change)
@@ -183,23 +183,25 @@ static void on_swap_read(struct cow_audit *audit, const struct cow_change *chang
 {
 	*content_of(audit, change->frame) = slot_truth(audit, (uint32_t)change->from)->content;
 	*maps_of(audit, change->frame) = 0;
-	*cached_of(audit, change->frame) = 0;
+	slot_clear(audit, change->frame);
 }
 
 /* Everything that was in one frame is in another now; references alone stay behind. */
 static void on_migrate(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint32_t old = (uint32_t)change->from;
-	uint32_t slot = *cached_of(audit, old);
+	uint32_t slot = cached_slot(audit, old);
 
 	*content_of(audit, change->frame) = *content_of(audit, old);
 	*maps_of(audit, change->frame) = *maps_of(audit, old);
-	*cached_of(audit, change->frame) = slot;
-	if (slot)
+	slot_clear(audit, change->frame);
+	if (slot) {
+		*cached_of(audit, change->frame) = slot;
 		slot_truth(audit, slot)->frame = change->frame;
+	}
 	*maps_of(audit, old) = 0;
-	*cached_of(audit, old) = 0;
-	for (uint32_t at = *holds_of(audit, old); at; at = record_at(audit, at)->next_of_frame)
+	slot_clear(audit, old);
+	for (uint32_t at = held_by(audit, old); at; at = record_at(audit, at)->next_of_frame)
 		if (shared_at(audit, record_at(audit, at)->cell)->attached)
 			shared_mapped(audit, record_at(audit, at)->cell,
 				      record_at(audit, at)->process, change->addr, change->frame);
@@ -238,7 +240,7 @@ static void on_collapse(struct cow_audit *audit, const struct cow_change *change
 {
 	*content_of(audit, change->frame) = *content_of(audit, (uint32_t)change->from);
 	*maps_of(audit, change->frame) = 0;
-	*cached_of(audit, change->frame) = 0;
+	slot_clear(audit, change->frame);
 }
 
 /* Somebody wrote: the cell, or the shared cell that it stands for, has a new stamp. */
@@ -257,10 +259,16 @@ static void write_cell(struct cow_audit *audit, uint64_t *cell, const struct cow
 static void on_write(struct cow_audit *audit, const struct cow_change *change)
 {
 	uint64_t page, space = space_page(audit, change, &page);
+	struct leafcells *leaf = cells_make(audit, space, page);
+	uint64_t stamp;
 
-	uint64_t *cell = cell_find(audit, space, page);
-
-	write_cell(audit, cell ? cell : cell_make(audit, space, page), change, 0);
+	if (leaf_is_spread(leaf)) {
+		write_cell(audit, leaf_cell(audit, leaf, page), change, 0);
+		return;
+	}
+	stamp = stamp_make(++audit->time, change->process, 0);
+	*content_of(audit, change->frame) = (struct content){ stamp, change->value };
+	leaf_written(audit, leaf, page, 1, stamp);
 }
 
 static void on_read(struct cow_audit *audit, const struct cow_change *change)
@@ -321,7 +329,7 @@ static void on_early_copy(struct cow_audit *audit, const struct cow_change *chan
 		audit->machine->counters[COW_COUNT_NEEDLESS_COPIES]++;
 	*content_of(audit, change->frame) = *content_of(audit, (uint32_t)change->from);
 	*maps_of(audit, change->frame) = 0;
-	*cached_of(audit, change->frame) = 0;
+	slot_clear(audit, change->frame);
 }
 
 static void on_free(struct cow_audit *audit, const struct cow_change *change)

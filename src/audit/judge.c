@@ -94,8 +94,8 @@ void judge_read(struct cow_audit *audit, uint32_t process, uint64_t addr, uint64
 bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_t page)
 {
 	const uint64_t *cell;
-	uint32_t at = *holds_of(audit, frame);
-	uint32_t slot = *cached_of(audit, frame);
+	uint32_t at = held_by(audit, frame);
+	uint32_t slot = cached_slot(audit, frame);
 
 	/* The zero page is everybody's, and its mappings are not counted. */
 	if (!frame || *maps_of(audit, frame) + (slot ? slot_truth(audit, slot)->maps : 0) > 1)
@@ -112,7 +112,7 @@ bool judge_sole(struct cow_audit *audit, uint32_t frame, uint64_t space, uint64_
 
 bool judge_pinned(const struct cow_audit *audit, uint32_t frame)
 {
-	for (uint32_t at = *holds_of(audit, frame); at; at = record_at(audit, at)->next_of_frame)
+	for (uint32_t at = held_by(audit, frame); at; at = record_at(audit, at)->next_of_frame)
 		if (record_at(audit, at)->flags & COW_GUP_PIN)
 			return true;
 	return false;

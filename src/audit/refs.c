@@ -147,7 +147,7 @@ void shared_mapped(struct cow_audit *audit, uint32_t cell, uint32_t process, uin
 void frame_parted(struct cow_audit *audit, uint32_t process, uint64_t page, uint32_t frame,
 		  uint32_t now)
 {
-	for (uint32_t at = *holds_of(audit, frame); at; at = record_at(audit, at)->next_of_frame) {
+	for (uint32_t at = held_by(audit, frame); at; at = record_at(audit, at)->next_of_frame) {
 		struct record *record = record_at(audit, at);
 
 		if (!record->stale && record->process == process && record->page == page)

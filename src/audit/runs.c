@@ -31,16 +31,10 @@ static void run_pages(struct cow_audit *audit, const struct page_run *run)
 	}
 }
 
-/* True if a slot was ever used: else no frame has ever been in the swap cache. */
-static inline bool ever_swapped(const struct cow_audit *audit)
-{
-	return audit->machine->pools[POOL_SLOT].used > 1;
-}
-
 /* judge_sole of an anonymous frame without references. */
 static inline bool frame_sole(const struct cow_audit *audit, uint32_t frame)
 {
-	const uint32_t slot = ever_swapped(audit) ? *cached_of(audit, frame) : 0;
+	const uint32_t slot = cached_slot(audit, frame);
 
 	return *maps_of(audit, frame) + (slot ? slot_truth(audit, slot)->maps : 0) <= 1;
 }
@@ -58,8 +52,7 @@ static inline void frame_copied(struct cow_audit *audit, uint32_t frame)
 static inline void frame_fresh(struct cow_audit *audit, uint32_t frame)
 {
 	*maps_of(audit, frame) = 1;
-	if (ever_swapped(audit))
-		*cached_of(audit, frame) = 0;
+	slot_clear(audit, frame);
 }
 
 static inline void frame_reused(struct cow_audit *audit, uint32_t frame)
@@ -111,35 +104,34 @@ static void pages_changed(struct cow_audit *audit, enum cow_outcome outcome,
 	}
 }
 
-/* Writes to pages: each has a stamp of its own, the first the one behind `stamp`. */
+/* Writes to pages: each has a stamp of its own, the first one `stamp`. */
 static void pages_written(struct cow_audit *audit, const uint64_t *entries, uint32_t pages, bool row,
-			  uint64_t *cells, uint64_t stamp, uint64_t value)
+			  uint64_t stamp, uint64_t value)
 {
-	const uint64_t more = UINT64_C(1) << STAMP_PROCESS_BITS;
 	struct content *contents = content_of(audit, cow_entry_frame(entries[0]));
 	const bool rising = pages > 1 && entries[1] > entries[0];
 
-	for (uint32_t i = 0; i < pages; i++)
-		cells[i] = stamp + (i + 1) * more;
 	if (!row)
 		for (uint32_t i = 0; i < pages; i++)
 			*content_of(audit, cow_entry_frame(entries[i])) =
-				(struct content){ cells[i], value };
+				(struct content){ stamp + i * STAMP_NEXT, value };
 	else if (rising)
 		for (uint32_t i = 0; i < ROW; i++)
-			contents[i] = (struct content){ stamp + (i + 1) * more, value };
+			contents[i] = (struct content){ stamp + i * STAMP_NEXT, value };
 	else
 		for (uint32_t i = 0; i < ROW; i++)
-			contents[-(int)i] = (struct content){ stamp + (i + 1) * more, value };
+			contents[-(int)i] = (struct content){ stamp + i * STAMP_NEXT, value };
 }
 
-/* Pages of a run whose cells lie behind each other. */
-static void run_cells(struct cow_audit *audit, const struct page_run *run, uint32_t first,
-		      uint32_t end, uint64_t *cells)
+/* Pages of a run whose cells are in one leaf. */
+static void run_in_leaf(struct cow_audit *audit, const struct page_run *run, uint32_t first,
+		      uint32_t end)
 {
+	leaf_written(audit, cells_make(audit, run->process, run->page + first), run->page + first,
+		     end - first, stamp_make(audit->time + 1, run->process, 0));
 	for (uint32_t next; first < end; first = next) {
 		const uint64_t *entries = &run->entries[first];
-		uint64_t stamp = stamp_make(audit->time, run->process, 0);
+		const uint64_t stamp = stamp_make(audit->time + 1, run->process, 0);
 		uint32_t low = 0, pages = end - first < ROW ? end - first : ROW;
 		bool row = pages == ROW && entries_row(entries, &low);
 
@@ -154,9 +146,8 @@ static void run_cells(struct cow_audit *audit, const struct page_run *run, uint3
 		} else {
 			pages_changed(audit, run->outcome, entries, pages, row, low);
 		}
-		pages_written(audit, entries, pages, row, cells, stamp, run->value);
+		pages_written(audit, entries, pages, row, stamp, run->value);
 		audit->time += pages;
-		cells += pages;
 	}
 }
 
@@ -171,10 +162,9 @@ void audit_run(void *ctx, const struct page_run *run)
 	}
 	for (uint32_t first = 0, end; first < run->pages; first = end) {
 		uint64_t page = run->page + first, left = mask + 1 - (page & mask);
-		uint64_t *cells = cell_make(audit, run->process, page);
 
 		end = run->pages - first < left ? run->pages : first + (uint32_t)left;
-		run_cells(audit, run, first, end, cells);
+		run_in_leaf(audit, run, first, end);
 	}
 }
 
@@ -191,7 +181,7 @@ void *audit_ready(void *ctx, uint32_t process, uint64_t page)
 	if (!leaf)
 		return NULL;
 	audit->op++;
-	return &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)];
+	return leaf_cell(audit, leaf, page);
 }
 
 void audit_one(void *ctx, void *ready, enum cow_outcome outcome, uint64_t entry, uint64_t before,

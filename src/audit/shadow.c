@@ -5,9 +5,14 @@
  */
 #include "audit/truth.h"
 
-static size_t leaf_size(const struct cow_audit *audit)
+static size_t cells_size(const struct cow_audit *audit)
 {
-	return sizeof(struct leafcells) + (sizeof(uint64_t) << audit->bits);
+	return sizeof(uint64_t) << audit->bits;
+}
+
+static size_t slab_size(size_t leaves)
+{
+	return sizeof(struct leafslab) + leaves * sizeof(struct leafcells);
 }
 
 static size_t bucket_of(const struct cow_audit *audit, uint64_t space, uint64_t group)
@@ -38,7 +43,7 @@ struct leafcells *leaf_lookup_hash(struct cow_audit *audit, uint64_t space, uint
 	return leaf;
 }
 
-/* A leaf from the reserve, put in its place; its cells are as they were left. */
+/* A leaf from the reserve, put in its place. */
 static struct leafcells *leaf_take(struct cow_audit *audit, uint64_t space, uint64_t group)
 {
 	struct leafcells *leaf = audit->spare;
@@ -50,7 +55,8 @@ static struct leafcells *leaf_take(struct cow_audit *audit, uint64_t space, uint
 	audit->leaf_count++;
 	leaf->space = space;
 	leaf->group = group;
-	leaf->indirect = 0;
+	leaf->indirect = leaf->front_pages = 0;
+	leaf->rest = REST_ZERO; /* `cells` are as they were left */
 	leaf->chained = audit->buckets[bucket];
 	audit->buckets[bucket] = leaf;
 	leaf->next = *head;
@@ -62,15 +68,54 @@ static struct leafcells *leaf_take(struct cow_audit *audit, uint64_t space, uint
 	return leaf;
 }
 
-uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page)
+struct leafcells *cells_make(struct cow_audit *audit, uint64_t space, uint64_t page)
 {
 	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
 
-	if (!leaf) {
-		leaf = leaf_take(audit, space, page >> audit->bits);
-		memset(leaf->cells, 0, sizeof(uint64_t) << audit->bits);
+	return leaf ? leaf : leaf_take(audit, space, page >> audit->bits);
+}
+
+uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page)
+{
+	return leaf_cell(audit, cells_make(audit, space, page), page);
+}
+
+static void cells_run(uint64_t *cells, uint64_t first, uint64_t end, uint64_t stamp)
+{
+	for (uint64_t i = first; i < end; i++)
+		cells[i] = stamp + i * STAMP_NEXT;
+}
+
+void leaf_spread(const struct cow_audit *audit, struct leafcells *leaf)
+{
+	const uint64_t front = leaf->front_pages, size = UINT64_C(1) << audit->bits;
+
+	cells_run(leaf->cells, 0, front, leaf->front);
+	if (leaf->rest == REST_RUN)
+		cells_run(leaf->cells, front, size, leaf->back);
+	if (leaf->rest == REST_ZERO)
+		memset(&leaf->cells[front], 0, (size_t)(size - front) * sizeof(*leaf->cells));
+	leaf->front_pages = 0;
+	leaf->rest = REST_CELLS;
+}
+
+void leaf_written(const struct cow_audit *audit, struct leafcells *leaf, uint64_t page, uint32_t pages,
+		  uint64_t stamp)
+{
+	const uint64_t size = UINT64_C(1) << audit->bits, slot = page & (size - 1);
+
+	if (slot != leaf->front_pages || (slot && stamp != leaf->front + slot * STAMP_NEXT)) {
+		cells_run(leaf_cell(audit, leaf, page), 0, pages, stamp);
+		return;
 	}
-	return &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)];
+	if (!slot)
+		leaf->front = stamp;
+	leaf->front_pages += pages;
+	if (leaf->front_pages == size) {
+		leaf->back = leaf->front;
+		leaf->rest = REST_RUN;
+		leaf->front_pages = 0;
+	}
 }
 
 static void leaf_free(struct cow_audit *audit, struct leafcells *leaf)
@@ -128,32 +173,42 @@ static int buckets_grow(struct cow_audit *audit, size_t leaves)
 	return 0;
 }
 
+static void cells_release(struct cow_audit *audit, uint64_t *cells, size_t size)
+{
+	if (size == BLOCK_SIZE)
+		block_release(&audit->allocator, cells);
+	else
+		cow_release_(&audit->allocator, cells, size);
+}
+
 /* Adds leaves to the reserve: all at once, so that they lie together, but no more than a block. */
 static int slab_add(struct cow_audit *audit, size_t leaves)
 {
-	size_t most = (BLOCK_SIZE - sizeof(struct leafslab)) / leaf_size(audit);
-	bool block = leaves >= most / 8 * 7;
-	size_t size = sizeof(struct leafslab) + leaves * leaf_size(audit);
+	const size_t most = BLOCK_SIZE / cells_size(audit);
+	const bool block = leaves >= most / 8 * 7;
 	struct leafslab *slab;
+	uint64_t *cells;
+	size_t size;
 
-	if (block) {
+	if (block)
 		leaves = most;
-		size = BLOCK_SIZE;
-	}
-	slab = block ? block_zalloc(&audit->allocator) : chunk_zalloc(&audit->allocator, size);
-	if (!slab)
+	size = leaves * cells_size(audit);
+	cells = block ? block_zalloc(&audit->allocator) : cow_zalloc_(&audit->allocator, size);
+	if (!cells)
 		return -ENOMEM;
-	slab->size = size;
-	slab->next = audit->slabs;
+	slab = cow_zalloc_(&audit->allocator, slab_size(leaves));
+	if (!slab) {
+		cells_release(audit, cells, size);
+		return -ENOMEM;
+	}
+	*slab = (struct leafslab){ audit->slabs, cells, size, leaves };
 	audit->slabs = slab;
-	audit->leaf_memory += size;
+	audit->leaf_memory += size + slab_size(leaves);
 	audit->spare_count += leaves;
 	while (leaves--) {
-		struct leafcells *leaf =
-			(void *)((char *)(slab + 1) + leaves * leaf_size(audit));
-
-		leaf->next = audit->spare;
-		audit->spare = leaf;
+		slab->leaf[leaves].cells = cells + (leaves << audit->bits);
+		slab->leaf[leaves].next = audit->spare;
+		audit->spare = &slab->leaf[leaves];
 	}
 	return 0;
 }
@@ -185,19 +240,27 @@ int cells_reserve_copy(struct cow_audit *audit, uint64_t space)
 	return leaves_reserve(audit, leaves);
 }
 
-static void copy_cells(struct cow_audit *audit, const struct leafcells *from, uint64_t space,
+static void copy_cells(struct cow_audit *audit, struct leafcells *from, uint64_t space,
 		       uint64_t first, uint64_t end)
 {
-	uint64_t base = from->group << audit->bits;
-	struct leafcells *to = leaf_lookup(audit, space, from->group);
+	const uint64_t base = from->group << audit->bits;
+	struct leafcells *to = cells_make(audit, space, first);
+	uint64_t *cells;
 
-	if (!to) {
-		to = leaf_take(audit, space, from->group);
-		if (first > base || end < base + (UINT64_C(1) << audit->bits))
-			memset(to->cells, 0, sizeof(uint64_t) << audit->bits);
+	if (end - first == UINT64_C(1) << audit->bits && !leaf_is_spread(from)) {
+		to->front = from->front;
+		to->front_pages = from->front_pages;
+		to->back = from->back;
+		to->rest = from->rest;
+		if (from->rest == REST_CELLS)
+			memcpy(&to->cells[to->front_pages], &from->cells[to->front_pages],
+			       (size_t)(end - first - to->front_pages) * sizeof(*to->cells));
+		return;
 	}
-	memcpy(&to->cells[first - base], &from->cells[first - base],
-	       (size_t)(end - first) * sizeof(uint64_t));
+	if (end - first == UINT64_C(1) << audit->bits)
+		to->rest = REST_CELLS; /* all of them are about to be written */
+	cells = leaf_cell(audit, to, first);
+	memcpy(cells, leaf_cell(audit, from, first), (size_t)(end - first) * sizeof(*cells));
 	if (!from->indirect)
 		return;
 	/* The child's page has the content, but the references are the parent's. */
@@ -280,10 +343,10 @@ static void drop_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t
 				leaf->indirect--;
 			}
 	if (end - first == UINT64_C(1) << audit->bits) {
-		leaf_free(audit, leaf); /* who takes it next clears or fills it */
+		leaf_free(audit, leaf);
 		return;
 	}
-	memset(&leaf->cells[first - base], 0, (size_t)(end - first) * sizeof(uint64_t));
+	memset(leaf_cell(audit, leaf, first), 0, (size_t)(end - first) * sizeof(uint64_t));
 	if (leaf_empty(audit, leaf, first - base, end - base))
 		leaf_free(audit, leaf);
 }
@@ -296,11 +359,9 @@ void cells_drop(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t
 static void free_cells(struct cow_audit *audit, struct leafcells *leaf, uint64_t unused,
 		       uint64_t first, uint64_t end)
 {
-	uint64_t base = leaf->group << audit->bits;
-
 	(void)unused;
-	for (uint64_t i = first - base; i < end - base; i++) {
-		uint64_t *cell = &leaf->cells[i];
+	for (uint64_t page = first; page < end; page++) {
+		uint64_t *cell = leaf_cell(audit, leaf, page);
 
 		if (*cell & STAMP_INDIRECT)
 			cell = &shared_at(audit, cell_shared(*cell))->stamp;
@@ -382,10 +443,8 @@ void cells_fini(struct cow_audit *audit)
 {
 	for (struct leafslab *slab = audit->slabs, *next; slab; slab = next) {
 		next = slab->next;
-		if (slab->size == BLOCK_SIZE)
-			block_release(&audit->allocator, slab);
-		else
-			cow_release_(&audit->allocator, slab, slab->size);
+		cells_release(audit, slab->cells, slab->size);
+		cow_release_(&audit->allocator, slab, slab_size(slab->leaves));
 	}
 	cow_release_(&audit->allocator, audit->buckets,
 		     audit->bucket_count * sizeof(*audit->buckets));

@@ -28,6 +28,7 @@
 #define STAMP_FREED    (UINT64_C(1) << 60) /* of a cell: madvise free, the page may read as 0 too */
 #define STAMP_MERGED   (UINT64_C(1) << 59) /* of a content: ksmd merged others into it */
 enum { STAMP_PROCESS_BITS = 24 };
+#define STAMP_NEXT (UINT64_C(1) << STAMP_PROCESS_BITS) /* from a write to the next */
 
 static inline uint64_t stamp_make(uint64_t time, uint32_t process, uint64_t means)
 {
@@ -50,21 +51,35 @@ static inline uint32_t cell_shared(uint64_t cell)
 	return (uint32_t)cell;
 }
 
-/* The cells of a run of pages of one space: a process, or shared memory. */
+/* What the cells of a leaf behind its front are. */
+enum leaf_rest {
+	REST_CELLS, /* what `cells` says */
+	REST_RUN,   /* as the front, but from `back` on */
+	REST_ZERO,
+};
+
+/* The cells of a run of pages of one space: a process, or shared memory.  Pages that were written one
+ * after the other have stamps that need not be written down: those of the front, and of the rest. */
 struct leafcells {
 	uint64_t space, group;      /* key */
 	struct leafcells *next;     /* of the same space; of the free list */
 	struct leafcells *prev;     /* of the same space */
 	struct leafcells *chained;  /* of the same bucket */
 	uint32_t indirect;          /* cells that are shared cells */
-	uint32_t bits;              /* log2 cells */
-	uint64_t cells[];           /* stamps */
+	uint32_t rest;              /* enum leaf_rest */
+	uint32_t front_pages;       /* the first so many */
+	uint64_t front;             /* stamp of page 0, and STAMP_NEXT more for each page */
+	uint64_t back;              /* the same of a page 0 of the rest */
+	uint64_t *cells;            /* stamps, of the pages that are neither */
 };
 
-/* Memory of leaves, which lie behind it. */
+/* Memory of leaves, and apart from them of their cells, as many need none. */
 struct leafslab {
 	struct leafslab *next;
-	size_t size; /* bytes, all in all; BLOCK_SIZE: a block */
+	uint64_t *cells;
+	size_t size; /* bytes of cells; BLOCK_SIZE: a block */
+	size_t leaves;
+	struct leafcells leaf[];
 };
 
 /* A cell with references to it. */
@@ -167,9 +182,34 @@ static inline uint32_t *holds_of(const struct cow_audit *audit, uint32_t frame)
 	return POOL_AT(&audit->holds, frame, uint32_t, MAPS_SHIFT);
 }
 
+/* First record of a reference to a frame, 0: none.  Most audits see none at all, and then the array is
+ * not touched; nor is that of slots. */
+static inline uint32_t held_by(const struct cow_audit *audit, uint32_t frame)
+{
+	return audit->records.live ? *holds_of(audit, frame) : 0;
+}
+
+/* True if a slot was ever used: else no frame has ever been in the swap cache. */
+static inline bool ever_swapped(const struct cow_audit *audit)
+{
+	return audit->machine->pools[POOL_SLOT].used > 1;
+}
+
 static inline uint32_t *cached_of(const struct cow_audit *audit, uint32_t frame)
 {
 	return POOL_AT(&audit->cached, frame, uint32_t, MAPS_SHIFT);
+}
+
+/* The slot of a frame while it is in the swap cache, else 0. */
+static inline uint32_t cached_slot(const struct cow_audit *audit, uint32_t frame)
+{
+	return ever_swapped(audit) ? *cached_of(audit, frame) : 0;
+}
+
+static inline void slot_clear(const struct cow_audit *audit, uint32_t frame)
+{
+	if (ever_swapped(audit))
+		*cached_of(audit, frame) = 0;
 }
 
 static inline struct slot_truth *slot_truth(const struct cow_audit *audit, uint32_t slot)
@@ -235,15 +275,38 @@ static inline struct leafcells *leaf_lookup(struct cow_audit *audit, uint64_t sp
 		       : leaf_lookup_hash(audit, space, group);
 }
 
+/* Writes down all stamps of a leaf. */
+void leaf_spread(const struct cow_audit *audit, struct leafcells *leaf);
+
+/* True if all of them are. */
+static inline bool leaf_is_spread(const struct leafcells *leaf)
+{
+	return !(leaf->front_pages | leaf->rest);
+}
+
+/* The cell of a page in its leaf, for reading and writing. */
+static inline uint64_t *leaf_cell(const struct cow_audit *audit, struct leafcells *leaf, uint64_t page)
+{
+	if (!leaf_is_spread(leaf))
+		leaf_spread(audit, leaf);
+	return &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)];
+}
+
+/* Pages of a leaf without shared cells were written one after the other, the first by `stamp`. */
+void leaf_written(const struct cow_audit *audit, struct leafcells *leaf, uint64_t page, uint32_t pages,
+		  uint64_t stamp);
+
 /* The cell of a page; NULL: never written, so a page of zeroes.  audit->last is its leaf then. */
 static inline uint64_t *cell_find(struct cow_audit *audit, uint64_t space, uint64_t page)
 {
 	struct leafcells *leaf = leaf_lookup(audit, space, page >> audit->bits);
 
-	return leaf ? &leaf->cells[page & ((UINT64_C(1) << audit->bits) - 1)] : NULL;
+	return leaf ? leaf_cell(audit, leaf, page) : NULL;
 }
 
-/* The same, made from reserved leaves if it is not there. */
+/* The leaf of a page, made from the reserve if it is not there. */
+struct leafcells *cells_make(struct cow_audit *audit, uint64_t space, uint64_t page);
+/* Its cell there. */
 uint64_t *cell_make(struct cow_audit *audit, uint64_t space, uint64_t page);
 /* Leaves that cell_make may have to make for `pages` pages of a space. */
 size_t cells_missing(struct cow_audit *audit, uint64_t space, uint64_t page, uint64_t pages);

@@ -144,15 +144,18 @@ static void take_nodes(struct taking *t)
 static void take_expected(struct taking *t)
 {
 	for (uint32_t name = 0; name < t->rules->processes; name++) {
-		const struct leafcells *leaf;
+		struct leafcells *leaf;
 
 		if (!(t->side->bound->alive >> name & 1))
 			continue;
 		leaf = t->audit->processes[mm_at(t->m, mm_of(t, name))->number].leaves;
-		for (; leaf; leaf = leaf->next)
+		for (; leaf; leaf = leaf->next) {
+			const uint64_t *cells = leaf_cell(t->audit, leaf, 0);
+
 			for (uint32_t i = 0; i < 1u << t->audit->bits; i++)
-				if (leaf->cells[i] && !(leaf->cells[i] & STAMP_INDIRECT))
-					stamp_expect(t, leaf->cells[i]);
+				if (cells[i] && !(cells[i] & STAMP_INDIRECT))
+					stamp_expect(t, cells[i]);
+		}
 	}
 	for (uint32_t cell = 1; cell < t->audit->cells.used; cell++)
 		if (t->cells[cell])

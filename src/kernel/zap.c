@@ -14,18 +14,18 @@ static void zap_markers(cow_machine *m, const struct leaf *leaf, uint32_t slot, 
 			side_marker_put(m, leaf, slot, false);
 }
 
-/* frame_free of a row, in the order of its entries. */
+/* frame_free of a row, the last entry's first. */
 static void free_row(cow_machine *m, uint32_t low, bool rising)
 {
 	struct pool *pool = &m->pools[POOL_FRAME];
 	struct frame *frames = frame_at(m, low);
-	const uint32_t before = rising ? low - 1 : low + 1;
+	const uint32_t next = rising ? low + 1 : low - 1;
 
 	for (uint32_t i = 0; i < ROW; i++)
-		frames[i] = (struct frame){ .refcount = before + i };
-	frames[rising ? 0 : ROW - 1].refcount = pool->free;
+		frames[i] = (struct frame){ .refcount = next + i };
+	frames[rising ? ROW - 1 : 0].refcount = pool->free;
 	memset(frame_body(m, low), 0, ROW * sizeof(struct frame_body));
-	pool->free = rising ? low + ROW - 1 : low;
+	pool->free = rising ? low : low + ROW - 1;
 	pool->live -= ROW;
 	m->pools[POOL_BODY].live = pool->live;
 	m->state.frames_used -= ROW;
@@ -82,21 +82,21 @@ static inline void zap_entry(cow_machine *m, uint32_t mm, uint64_t *pte)
 static uint32_t zap_leaf(cow_machine *m, uint32_t mm, const struct leaf *leaf, uint32_t slot,
 			 uint32_t slots)
 {
-	uint64_t *pte = &leaf->ptes[slot], *end = pte + slots;
+	uint64_t *first = &leaf->ptes[slot], *pte = first + slots;
 	uint32_t gone = 0;
 
 	if (m->state.marker >= COW_MARKER_ADJACENT)
 		zap_markers(m, leaf, slot, slot + slots);
-	while (pte < end) {
-		uint64_t *stop = end - pte < PAUSE ? end : pte + PAUSE;
+	while (pte > first) {
+		uint64_t *stop = pte - first < PAUSE ? first : pte - PAUSE;
 
-		if (end - pte >= ROW && zap_row(m, pte)) {
-			pte += ROW;
+		if (pte - first >= ROW && zap_row(m, pte - ROW)) {
+			pte -= ROW;
 			gone += ROW;
 			continue;
 		}
-		for (; pte < stop; pte++)
-			if (*pte) {
+		while (pte > stop)
+			if (*--pte) {
 				zap_entry(m, mm, pte);
 				gone++;
 			}
@@ -126,30 +126,30 @@ static uint32_t zap_marked(cow_machine *m, uint32_t mm, const struct leaf *leaf,
 	return gone;
 }
 
-/* `markers`: userfaultfd's protection goes too (ZAP_FLAG_DROP_MARKER). */
+/* `markers`: userfaultfd's protection goes too (ZAP_FLAG_DROP_MARKER).  From the end to the start: what is
+ * given back last is taken first, so frames and tables will be taken in rising order again. */
 static void zap(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool markers)
 {
 	bool keeps = !markers && vma_at(m, vma)->object &&
 		     (vma_at(m, vma)->flags & VMA_UFFD_WP) && !PLANTED(57);
 	uint32_t index = vma_at(m, vma)->mm;
 	struct mm *mm = mm_at(m, index);
-	uint64_t page = first;
+	uint64_t high = end;
 	uint64_t gone = 0;
 	struct leaf leaf;
 
 	if (!(vma_at(m, vma)->flags & VMA_SHARED))
 		note(m, COW_CHANGE_DROP, index, first, end - first, 0);
-	while (leaf_next(m, mm->root, &page, end, &leaf)) {
+	while (leaf_prev(m, mm->root, first, &high, &leaf)) {
+		uint64_t page = leaf.first > first ? leaf.first : first;
 		uint32_t slot = leaf_slot(m, page);
-		uint64_t slots = leaf_entries(m) - slot;
+		uint64_t slots = high - page;
 
-		if (slots > end - page)
-			slots = end - page;
+		high = page;
 		if (leaf.pmd && slots == pmd_pages(m)) {
 			hugetlb_restore(m, vma, &leaf);
 			huge_zap(m, vma, &leaf);
 			gone += slots;
-			page += slots;
 			continue;
 		}
 		if (leaf.pmd)
@@ -157,7 +157,9 @@ static void zap(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool
 		note_entries(m, COW_CHANGE_UNMAP, vma, page, slots, &leaf.ptes[slot]);
 		gone += keeps ? zap_marked(m, index, &leaf, slot, (uint32_t)slots)
 			      : zap_leaf(m, index, &leaf, slot, (uint32_t)slots);
-		page += slots;
+		/* At once, while the CPU has it in its cache. */
+		if (!table_info(m, leaf.table)->used)
+			tables_prune(m, &mm->root, page, page + slots, &mm->tables);
 	}
 	mm->pages -= gone;
 	if (gone)

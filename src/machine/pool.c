@@ -103,7 +103,8 @@ static int grow_chunks(const struct cow_allocator *allocator, struct pool *pool,
 	/* What a block may leave unused is small against what is needed, or against what there is. */
 	bool block = chunks > 1 && BLOCK_SIZE % bytes == 0 &&
 		     (first >= 8 * chunks ||
-		      (want - pool->capacity) * pool->size >= BLOCK_SIZE / 8 * 7);
+		      (want - pool->capacity) * pool->size >=
+			      (pool->sparse ? BLOCK_SIZE / 8 : BLOCK_SIZE / 8 * 7));
 	char *memory;
 
 	if (!block)

@@ -27,6 +27,7 @@ struct pool {
 	uint32_t live;       /* slots in use, slot 0 aside */
 	uint32_t size;       /* bytes a slot, a multiple of 4 */
 	uint32_t shift;      /* log2 slots a chunk */
+	bool sparse;         /* most of it will never be used: memory that the system gives at first use */
 	bool overdrawn;      /* POOL_EXACT: a slot was taken that nobody had reserved */
 	uint64_t granted;    /* POOL_EXACT: most slots that may be in use until the call ends */
 };

@@ -29,30 +29,48 @@ bool leaf_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *
 	return true;
 }
 
+/* Walks to the leaf table or PMD of a page.  Returns the level at which there is nothing, or 0. */
+static uint32_t leaf_look(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *leaf)
+{
+	uint32_t table = root;
+
+	for (uint32_t level = m->state.levels - 1; level; level--) {
+		uint64_t *entry = &table_at(m, table)[entry_slot(m, page, level)];
+
+		if (*entry & PTE_HUGE) {
+			*leaf = (struct leaf){ NULL, table, leaf_first(m, page), entry };
+			return 0;
+		}
+		table = pte_frame(*entry);
+		if (!table)
+			return level;
+	}
+	*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, page), NULL };
+	return 0;
+}
+
 bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end,
 	       struct leaf *leaf)
 {
 	while (root && *page < end) {
-		uint32_t table = root;
-		uint32_t level = m->state.levels - 1;
+		uint32_t level = leaf_look(m, root, *page, leaf);
 
-		for (; level; level--) {
-			uint64_t *entry = &table_at(m, table)[entry_slot(m, *page, level)];
-
-			if (*entry & PTE_HUGE) {
-				*leaf = (struct leaf){ NULL, table, leaf_first(m, *page), entry };
-				return true;
-			}
-			table = pte_frame(*entry);
-			if (!table)
-				break;
-		}
-		if (table) {
-			*leaf = (struct leaf){ table_at(m, table), table, leaf_first(m, *page),
-					       NULL };
+		if (!level)
 			return true;
-		}
 		*page = ((*page >> m->shifts[level]) + 1) << m->shifts[level];
+	}
+	return false;
+}
+
+bool leaf_prev(const cow_machine *m, uint32_t root, uint64_t first, uint64_t *end,
+	       struct leaf *leaf)
+{
+	while (root && *end > first) {
+		uint32_t level = leaf_look(m, root, *end - 1, leaf);
+
+		if (!level)
+			return true;
+		*end = (*end - 1) >> m->shifts[level] << m->shifts[level];
 	}
 	return false;
 }

@@ -59,6 +59,9 @@ bool leaf_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *
  * into it. */
 bool leaf_next(const cow_machine *m, uint32_t root, uint64_t *page, uint64_t end,
 	       struct leaf *leaf);
+/* The last one at or behind `first` and before *end; moves *end to where it, or the range, ends. */
+bool leaf_prev(const cow_machine *m, uint32_t root, uint64_t first, uint64_t *end,
+	       struct leaf *leaf);
 /* Finds the PMD that maps a page; false: none does. */
 static inline bool pmd_find(const cow_machine *m, uint32_t root, uint64_t page, struct leaf *leaf)
 {

@@ -158,6 +158,28 @@ static void an_allocation_that_fails_changes_no_state(void **state)
 	}
 }
 
+/* 512 KiB of slots: a sparse pool has them in a block, which costs what of it is used; others in chunks,
+ * and with 1.75 MiB both take a block. */
+static void a_sparse_pool_takes_blocks_early(void **state)
+{
+	(void)state;
+	for (int sparse = 0; sparse < 2; sparse++)
+		for (uint64_t slots = 128 << 10; slots <= 448 << 10; slots += 320 << 10) {
+			const bool block = sparse || slots > 256 << 10;
+			struct pool pool;
+
+			assert_int_equal(pool_init(NULL, &pool, 4, 14, 1 << 14), 0);
+			pool.sparse = sparse;
+			assert_int_equal(pool_grow(NULL, &pool, slots + (1 << 14)), 0);
+			assert_int_equal(pool.blocks[1] != 0, block);
+			if (block)
+				assert_int_equal(pool.capacity, (1 << 14) + (BLOCK_SIZE / 4));
+			else
+				assert_true(pool.capacity < (BLOCK_SIZE / 4));
+			pool_fini(NULL, &pool);
+		}
+}
+
 static void the_free_list_is_a_stack_of_zeroed_slots(void **state)
 {
 	struct pool pool;
@@ -267,6 +289,7 @@ int main(void)
 		cmocka_unit_test(growing_keeps_slots_that_were_never_taken),
 		cmocka_unit_test(what_was_reserved_needs_no_memory),
 		cmocka_unit_test(an_allocation_that_fails_changes_no_state),
+		cmocka_unit_test(a_sparse_pool_takes_blocks_early),
 		cmocka_unit_test(the_free_list_is_a_stack_of_zeroed_slots),
 		cmocka_unit_test(a_damaged_free_list_is_seen),
 		cmocka_unit_test(copies_are_equal_until_a_bit_differs),

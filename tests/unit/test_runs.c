@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "audit/truth.h"
+#include "machine/table.h"
 #include "world.h"
 
 enum { FAST, SLOW, SIDES };
@@ -93,6 +95,51 @@ static void same(const struct pair *pair)
 		same_findings(pair);
 }
 
+static unsigned leaves_of_process(cow_audit *audit, size_t process, bool spread)
+{
+	unsigned leaves = 0;
+
+	for (struct leafcells *leaf = audit->processes[process].leaves; leaf; leaf = leaf->next) {
+		leaves++;
+		if (spread && !leaf_is_spread(leaf))
+			leaf_spread(audit, leaf);
+	}
+	return leaves;
+}
+
+/* The stamps of all pages, those of runs that are not written down yet included. */
+static void same_cells(const struct pair *pair)
+{
+	cow_audit *fast = pair->audit[FAST], *slow = pair->audit[SLOW];
+
+	assert_int_equal(fast->process_room, slow->process_room);
+	for (size_t process = 0; process < fast->process_room; process++) {
+		struct leafcells *leaf = fast->processes[process].leaves;
+
+		assert_int_equal(leaves_of_process(fast, process, false),
+				 leaves_of_process(slow, process, false));
+		for (; leaf; leaf = leaf->next) {
+			const uint64_t page = leaf->group << fast->bits;
+			const uint64_t *cells = cell_find(slow, process, page);
+
+			assert_non_null(cells);
+			assert_memory_equal(leaf_cell(fast, leaf, page), cells,
+					    sizeof(*cells) << fast->bits);
+		}
+	}
+}
+
+/* One side writes every stamp down after each step, the other one only when it must. */
+static void compare_cells(struct pair *pair, bool now)
+{
+	if (!pair->audit[FAST])
+		return;
+	for (size_t process = 0; process < pair->audit[SLOW]->process_room; process++)
+		leaves_of_process(pair->audit[SLOW], process, true);
+	if (now)
+		same_cells(pair);
+}
+
 /* A step of any kind, and what it came to. */
 static void any_step(struct pair *pair)
 {
@@ -159,7 +206,9 @@ static void walk(const char *policy, const char *geometry, uint64_t batch, bool 
 		else
 			any_step(&pair);
 		same(&pair);
+		compare_cells(&pair, rng_below(&pair.rng, 8) == 0);
 	}
+	compare_cells(&pair, true);
 	pair_close(&pair);
 }
 
@@ -233,15 +282,165 @@ static void long_runs(void **state)
 		}
 		pair.what = "long runs";
 		same(&pair);
+		compare_cells(&pair, true);
 		if (pair.audit[FAST])
 			assert_int_equal(cow_audit_verdict(pair.audit[FAST]), 0);
 		pair_close(&pair);
 	}
 }
 
+/*
+ *  P: |wwwwwwww|  all leaves hold a run, and so do those of a child; no stamp is written down
+ *  P: |.w......|  one is written: its leaf is written out, the others and the child's are not
+ */
+static void runs_are_not_written_down(void **state)
+{
+	enum { PAGES = 4 * 512 };
+	const uint64_t page = 4096, base = 512 * page;
+	cow_machine *m;
+	cow_audit *audit;
+	cow_policies *list;
+	cow_mm p, c;
+
+	(void)state;
+	m = machine_new("x86-64", policy_parse("exclusive", &list), 2 * PAGES, 0);
+	assert_non_null(m);
+	assert_int_equal(cow_audit_attach(m, &audit), 0);
+	assert_int_equal(cow_mm_create(m, &p), 0);
+	assert_int_equal(cow_mmap(m, p, base, PAGES, COW_PROT_RW, 0), 0);
+	for (int again = 0; again < 2; again++) {
+		/* A first page that goes the long way writes its leaf out. */
+		const unsigned least = again ? 3 : 4;
+		const struct leafcells *leaf;
+		unsigned written = 0, runs = 0, inherited = 0;
+
+		assert_int_equal(cow_write_range(m, p, base, PAGES, 1, NULL), 0);
+		for (leaf = audit->processes[1].leaves; leaf; leaf = leaf->next)
+			runs += leaf->rest == REST_RUN;
+		assert_true(runs >= least);
+		assert_int_equal(cow_fork(m, p, NULL, &c), 0);
+		for (leaf = audit->processes[2 + again].leaves; leaf; leaf = leaf->next)
+			inherited += leaf->rest == REST_RUN;
+		assert_int_equal(inherited, runs);
+		assert_int_equal(cow_write(m, p, base + page, 2, NULL), 0);
+		for (leaf = audit->processes[1].leaves; leaf; leaf = leaf->next)
+			written += leaf_is_spread(leaf);
+		assert_int_equal(written, 1);
+		assert_int_equal(leaves_of_process(audit, 1, false), 4);
+		assert_int_equal(leaves_of_process(audit, 2 + (size_t)again, false), 4);
+		assert_int_equal(cow_read_range(m, c, base, PAGES, NULL, NULL), 0);
+		assert_int_equal(cow_read_range(m, p, base, PAGES, NULL, NULL), 0);
+		assert_int_equal(cow_mm_exit(m, c), 0);
+	}
+	assert_int_equal(cow_audit_verdict(audit), 0);
+	cow_audit_detach(audit);
+	cow_machine_destroy(m);
+	cow_policies_free(list);
+}
+
+/* The stamps of some pages of a leaf, against those of single pages. */
+static void cells_rise(cow_audit *audit, uint64_t process, uint64_t first, uint64_t pages, uint64_t stamp)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		assert_int_equal(*cell_find(audit, process, first + i), stamp + i * STAMP_NEXT);
+}
+
+/*
+ *  P: |wwww....|  a front on zeroes, in a leaf that was another's; fork, and both know it
+ *  P: |wwwwssss|  a front on stamps that are written down
+ */
+static void a_front_goes_to_the_child(void **state)
+{
+	enum { PAGES = 512, FRONT = 100 };
+	const uint64_t page = 4096, first = 512, base = first * page;
+	cow_machine *m;
+	cow_audit *audit;
+	cow_policies *list;
+	cow_mm p, c, d;
+	uint64_t stamp;
+
+	(void)state;
+	m = machine_new("x86-64", policy_parse("exclusive", &list), 4 * PAGES, 0);
+	assert_non_null(m);
+	assert_int_equal(cow_audit_attach(m, &audit), 0);
+	assert_int_equal(cow_mm_create(m, &p), 0);
+	assert_int_equal(cow_mmap(m, p, base, PAGES, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write_range(m, p, base, PAGES, 1, NULL), 0);
+	assert_int_equal(cow_read_range(m, p, base, PAGES, NULL, NULL), 0);
+	assert_int_equal(cow_munmap(m, p, base, PAGES), 0); /* the leaf goes back, full of stamps */
+
+	assert_int_equal(cow_mmap(m, p, base, PAGES, COW_PROT_RW, 0), 0);
+	stamp = stamp_make(audit->time + 1, 1, 0);
+	assert_int_equal(cow_write_range(m, p, base, FRONT, 2, NULL), 0);
+	assert_int_equal(audit->processes[1].leaves->front_pages, FRONT);
+	assert_int_equal(cow_fork(m, p, NULL, &c), 0);
+	assert_int_equal(audit->processes[2].leaves->front_pages, FRONT);
+	for (uint64_t process = 1; process <= 2; process++) {
+		cells_rise(audit, process, first, FRONT, stamp);
+		for (uint64_t i = FRONT; i < PAGES; i++)
+			assert_int_equal(*cell_find(audit, process, first + i), 0);
+	}
+	assert_int_equal(cow_mm_exit(m, c), 0);
+
+	assert_int_equal(cow_write_range(m, p, base, PAGES, 3, NULL), 0);
+	assert_true(leaf_is_spread(audit->processes[1].leaves));
+	stamp = *cell_find(audit, 1, first + FRONT);
+	assert_int_equal(cow_write_range(m, p, base, FRONT, 4, NULL), 0);
+	assert_int_equal(audit->processes[1].leaves->front_pages, FRONT);
+	assert_int_equal(cow_fork(m, p, NULL, &d), 0);
+	for (uint64_t process = 1; process <= 3; process += 2) {
+		cells_rise(audit, process, first, FRONT, stamp_make(audit->time - FRONT + 1, 1, 0));
+		cells_rise(audit, process, first + FRONT, PAGES - FRONT, stamp);
+	}
+	assert_int_equal(cow_audit_verdict(audit), 0);
+	cow_audit_detach(audit);
+	cow_machine_destroy(m);
+	cow_policies_free(list);
+}
+
+static uint32_t frame_of(const cow_machine *m, uint64_t page)
+{
+	struct leaf leaf;
+
+	assert_true(leaf_find(m, mm_at(m, 1)->root, page, &leaf));
+	return pte_frame(leaf.ptes[leaf_slot(m, page)]);
+}
+
+/* What was mapped in rising order and given up is mapped in rising order again: frames and tables. */
+static void frames_come_back_in_order(void **state)
+{
+	enum { PAGES = 1600 };
+	const uint64_t page = 4096, base = 100;
+	cow_machine *m;
+	cow_policies *list;
+	cow_mm p, c;
+
+	(void)state;
+	m = machine_new("x86-64", policy_parse("exclusive", &list), 3 * PAGES, 0);
+	assert_non_null(m);
+	assert_int_equal(cow_mm_create(m, &p), 0);
+	for (int again = 0; again < 3; again++) {
+		assert_int_equal(cow_mmap(m, p, base * page, PAGES, COW_PROT_RW, 0), 0);
+		assert_int_equal(cow_write_range(m, p, base * page, PAGES, 1, NULL), 0);
+		for (uint64_t i = 1; i < PAGES; i++)
+			assert_int_equal(frame_of(m, base + i), frame_of(m, base) + i);
+		assert_int_equal(cow_fork(m, p, NULL, &c), 0);
+		assert_int_equal(cow_write_range(m, p, base * page, PAGES, 1, NULL), 0);
+		assert_int_equal(cow_mm_exit(m, c), 0);
+		for (uint64_t i = 1; i < PAGES; i++)
+			assert_int_equal(frame_of(m, base + i), frame_of(m, base) + i);
+		assert_int_equal(cow_munmap(m, p, base * page, PAGES), 0);
+	}
+	cow_machine_destroy(m);
+	cow_policies_free(list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(runs_are_not_written_down),
+		cmocka_unit_test(a_front_goes_to_the_child),
+		cmocka_unit_test(frames_come_back_in_order),
 		cmocka_unit_test(runs_are_the_long_way),
 		cmocka_unit_test(truth_is_asked_for_each_page),
 		cmocka_unit_test(long_runs),

@@ -145,6 +145,27 @@ static void check_walk(const struct tree *tree)
 	assert_int_equal(found, tree->count);
 }
 
+/* leaf_prev gives what leaf_next gives, from the last to the first, in a range that may cut leaves. */
+static void check_walk_back(const struct tree *tree, uint64_t first, uint64_t end)
+{
+	uint64_t at[MOST], page = first, high = end;
+	unsigned leaves = 0;
+	struct leaf leaf;
+
+	while (leaf_next(tree->m, tree->root, &page, end, &leaf)) {
+		at[leaves++] = leaf.first;
+		page = leaf.first + leaf_entries(tree->m);
+	}
+	while (leaf_prev(tree->m, tree->root, first, &high, &leaf)) {
+		assert_true(leaves > 0);
+		assert_int_equal(leaf.first, at[--leaves]);
+		assert_true(high > leaf.first && high > first);
+		assert_true(high <= leaf.first + leaf_entries(tree->m) && high <= end);
+		high = leaf.first > first ? leaf.first : first;
+	}
+	assert_int_equal(leaves, 0);
+}
+
 static void random_trees_hold_what_was_put_in(void **state)
 {
 	(void)state;
@@ -164,8 +185,14 @@ static void random_trees_hold_what_was_put_in(void **state)
 					tree_empty(&tree, (unsigned)rng_below(&rng, tree.count));
 				assert_int_equal(tree.tables, tables_needed(&tree));
 				assert_int_equal(live(&tree), tree.tables);
-				if (i % 10 == 0)
+				if (i % 10 == 0) {
+					uint64_t low = random_page(&rng, tree.m);
+
 					check_walk(&tree);
+					check_walk_back(&tree, 0, tree.m->pages);
+					check_walk_back(&tree, low < page ? low : page,
+							(low < page ? page : low) + 1);
+				}
 				page = random_page(&rng, tree.m);
 				if (leaf_find(tree.m, tree.root, page, &leaf))
 					assert_int_equal(leaf.ptes[leaf_slot(tree.m, page)] != 0,
