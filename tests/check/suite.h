@@ -8,6 +8,14 @@
 #include <check.h>
 #include <stdlib.h>
 
+/* ck_assert_msg for loops that go round a million times: Check writes to a file at each assertion, also
+ * where it holds. */
+#define must(condition, ...)                       \
+	do {                                       \
+		if (!(condition))                  \
+			ck_abort_msg(__VA_ARGS__); \
+	} while (0)
+
 /* Runs it, tells, and frees it.  Returns the exit code of the program. */
 static inline int run_suite(Suite *suite)
 {

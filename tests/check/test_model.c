@@ -79,9 +79,9 @@ static void saw(struct model *model, uint32_t index, uint64_t value, const char 
 
 	if (cell->freed && !value)
 		*cell = (struct model_cell){ 0 };
-	ck_assert_msg(value == cell->value, "%s, seed %llu, step %u, %s: 0x%llx, not 0x%llx",
-		      model->run->shape->policy, (unsigned long long)model->run->shape->seed,
-		      model->step, how, (unsigned long long)value, (unsigned long long)cell->value);
+	must(value == cell->value, "%s, seed %llu, step %u, %s: 0x%llx, not 0x%llx",
+	     model->run->shape->policy, (unsigned long long)model->run->shape->seed, model->step, how,
+	     (unsigned long long)value, (unsigned long long)cell->value);
 }
 
 /* A private page of a file becomes the process's own. */
@@ -415,13 +415,13 @@ static void model_look(struct model *model, const struct world *world)
 			const struct model_page *page = &model->pages[mm][i];
 			struct cow_page look;
 
-			ck_assert_int_eq(cow_page_look(world->m, world->mms[mm],
-						       world_addr(world, i), &look), 0);
-			ck_assert_int_eq(look.mapped, page->mapped);
+			must(!cow_page_look(world->m, world->mms[mm], world_addr(world, i), &look),
+			     "a page cannot be looked at");
+			must(look.mapped == page->mapped, "page %u: mapped is %d", i, look.mapped);
 			if (look.present || look.swapped)
 				saw(model, cell_of(model, page), look.value, "a look saw");
 			else if (page->file)
-				ck_assert_msg(!page->own, "a private page of a file is gone");
+				must(!page->own, "a private page of a file is gone");
 			else if (page->mapped && !page->shared)
 				saw(model, page->cell, 0, "a page is gone and would read as");
 		}

@@ -21,9 +21,9 @@ static void check_after(const struct run *run, const struct step *step, unsigned
 {
 	struct cow_error error;
 
-	ck_assert_msg(cow_machine_check(run->world.m, &error) == 0, "%s, seed %llu, step %u, %s: %s",
-		      run->shape->policy, (unsigned long long)run->shape->seed, number,
-		      step_name(step->kind), error.sentence);
+	must(cow_machine_check(run->world.m, &error) == 0, "%s, seed %llu, step %u, %s: %s",
+	     run->shape->policy, (unsigned long long)run->shape->seed, number,
+	     step_name(step->kind), error.sentence);
 }
 
 /* ------------------------------------------------------------------ the machine check */
