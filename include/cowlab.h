@@ -265,7 +265,20 @@ enum {
 	COW_POLICY_UFFD_FILES = 512,
 	/** A large anonymous folio that is split leaves the zero page for those of its pages that hold
 	 *  nothing but zeroes, as since v6.12. */
-	COW_POLICY_SPLIT_MAPS_ZERO = 1024
+	COW_POLICY_SPLIT_MAPS_ZERO = 1024,
+	/** Where a write to the huge zero page is answered by a copy, it gets a huge page whatever was
+	 *  advised, as since v6.13; else only where the VMA wants huge pages, as until v5.7. */
+	COW_POLICY_HUGE_ZERO_UNADVISED = 2048,
+	/** PTEs that a dirty PMD is split into are clean, for the page itself is dirty then, as until
+	 *  v6.3; but not if the folio is split too, whose migration entries know, as v6.1 does. */
+	COW_POLICY_SPLIT_CLEANS = 4096,
+	/** A fault of a write, forced ones included, makes the entry of a private hugetlb page writable
+	 *  whatever the mapping allows, and the MMU asks no mapping, as until v6.0. */
+	COW_POLICY_FORCE_OPENS_HUGETLB = 8192,
+	/** So does fork with the copy of a hugetlb page that it gives the child, as from v5.12 to v6.13. */
+	COW_POLICY_FORK_OPENS_HUGETLB = 16384,
+	/** One more than the last flag, so all of them are 2 * (COW_POLICY_FLAGS_END - 1) - 1. */
+	COW_POLICY_FLAGS_END
 };
 
 /** A policy: one struct of pure decisions.  Copy a built-in one with
@@ -1100,7 +1113,7 @@ COW_API int cow_policy_table_write(const struct cow_policy *policy, enum cow_for
  * Linux only: elsewhere these are not in the library.  A session changes settings of the system and
  * puts them back; a guardian process does so if the session's process dies.  Workers are children
  * of the thread that opened the session, and die with it.  Scenarios that are calm may run side by
- * side, each in a lane of the session, by a thread of its own.
+ * side, each in a lane of the session, by a thread of its own: enum cow_company.
  * @{ */
 
 /** How scenarios are run on the kernel.  Zero means the default. */
@@ -1140,17 +1153,26 @@ COW_API const char *cow_host_unseen(const cow_host *host);
 COW_API const char *cow_host_reason(const cow_host *host);
 /** Runs a scenario and writes it with what was observed on every line.
  *  @return 0 with a status, -ENOMEM, -EINVAL (the scenario has errors), what the sink returned, or
- *  -EBUSY: it is not calm, and this is a lane, or lanes run scenarios now */
+ *  -EBUSY: scenarios run now that it cannot run beside, or it is not calm, and this is a lane */
 COW_API int cow_host_run(cow_host *host, const cow_scenario *scenario, cow_sink_fn *sink, void *ctx,
 			 enum cow_host_status *status);
 /** Runs it on the kernel and in the simulator, up to the first difference; writes nothing.
  *  @return 0 with a status, -ENOMEM, -EINVAL (the scenario has errors, or a NULL) */
 COW_API int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 			     const struct cow_policy *policy, enum cow_host_status *status);
-/** @return true if the scenario needs nothing of the system but processes: no setting, no swap, no
- *  ksmd, no huge page.  Such a one can run beside others. */
-COW_API bool cow_host_is_calm(cow_host *host, const cow_scenario *scenario);
-/** @return COW_GENERATE_*, for scenarios of which as few as can be are skipped here. */
+/** What a scenario can run beside, in a session with its lanes. */
+enum cow_company {
+	COW_CALM,     /**< it has processes, files and huge pages of its own: in any lane */
+	COW_RESTLESS, /**< swap, ksmd, a limit: in the session itself, while calm ones run in lanes */
+	COW_ALONE,    /**< the hugetlb pool, memory nodes, LRU batches: while nothing else runs */
+};
+/** @return what the scenario can run beside.  @p sizes (NULL: nobody asks): 0, or a number for the sizes of
+ *  huge pages that it wants; scenarios of two numbers cannot run at the same time. */
+COW_API enum cow_company cow_host_company(const cow_host *host, const cow_scenario *scenario,
+					  unsigned *sizes);
+/** From now on an event is cut off after that many milliseconds; 0: the default. */
+COW_API void cow_host_patience(cow_host *host, uint32_t milliseconds);
+/** @return COW_GENERATE_*, for scenarios of which as few as can be are skipped here and now. */
 COW_API unsigned cow_host_generates(const cow_host *host);
 /** @return what the last comparison of @p host came to (struct cow_difference, below). */
 COW_API const struct cow_difference *cow_host_difference(const cow_host *host);
@@ -1439,7 +1461,9 @@ enum {
 	 *  system call keeps, huge pages of two sizes. */
 	COW_GENERATE_REAL = 1,
 	/** Leave out events that a kernel may lack, or not allow: clear-refs; uffd-wp; uffd-move;
-	 *  ksm; pins that write; collapse; populate_read and populate_write; swap. */
+	 *  ksm; pins that write; collapse; populate_read and populate_write; swap.  Of profile
+	 *  `all`: hugetlb.  References where there is hugetlb, which `all` has rarely then.  Huge pages of
+	 *  other sizes than a PMD's. */
 	COW_GENERATE_NO_SOFT_DIRTY = 2,
 	COW_GENERATE_NO_UFFD_WP = 4,
 	COW_GENERATE_NO_UFFD_MOVE = 8,
@@ -1447,7 +1471,12 @@ enum {
 	COW_GENERATE_NO_IO_URING = 32,
 	COW_GENERATE_NO_COLLAPSE = 64,
 	COW_GENERATE_NO_POPULATE = 128,
-	COW_GENERATE_NO_SWAP = 256
+	COW_GENERATE_NO_SWAP = 256,
+	COW_GENERATE_NO_HUGETLB = 512,
+	COW_GENERATE_NO_HUGETLB_REFS = 1024,
+	COW_GENERATE_NO_THP_ORDERS = 2048,
+	/** One more than the last flag, so all of them are 2 * (COW_GENERATE_END - 1) - 1. */
+	COW_GENERATE_END
 };
 
 /** Makes a random scenario of 5 to 40 events: one profile, seed and set of flags (COW_GENERATE_*)

@@ -26,6 +26,14 @@ uint64_t fuzz_milliseconds(void)
 
 /* ------------------------------------------------------------------ the search */
 
+/* "NAME:LINE: reason" */
+static const char *without_place(const char *sentence)
+{
+	const char *reason = strstr(sentence, ": ");
+
+	return reason ? reason + 2 : sentence;
+}
+
 static enum cli_exit count(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed,
 			   size_t referee, const struct cow_difference *difference,
 			   const cow_scenario *scenario)
@@ -37,11 +45,12 @@ static enum cli_exit count(struct fuzz *fuzz, enum cow_profile profile, uint64_t
 	case COW_NOT_COMPARED:
 		fuzz->skipped++;
 		at->skipped++;
+		fuzz_keep_name(&fuzz->reasons, without_place(difference->sentence));
 		return CLI_HELD;
 	case COW_KNOWN:
 		fuzz->known++;
 		at->known++;
-		fuzz_keep_name(fuzz, difference->kind);
+		fuzz_keep_name(&fuzz->names, difference->kind);
 		return CLI_HELD;
 	case COW_UNSTABLE:
 		fuzz->unstable++;

@@ -16,6 +16,10 @@ struct fuzz_one {
 	cow_scenario *scenario;
 	int made, error;   /* of its making, and of comparing it: 0 or a negative errno */
 	bool compared;     /* beside others; a difference is still to be confirmed */
+	/* of fuzz_jobs.c */
+	bool ready, taken; /* made, and to be compared beside others; done, or about to be */
+	enum cow_company company;
+	unsigned sizes;    /* of huge pages; 0: none */
 	struct cow_difference difference;
 };
 
@@ -52,13 +56,16 @@ struct fuzz_profile {
 	uint64_t scenarios, events, differences, skipped, unstable, known;
 };
 
-/* A difference that the documents name, and how often it came. */
-struct fuzz_known {
-	char name[sizeof(((struct cow_difference *)0)->kind)];
-	uint64_t times;
-};
+enum { FUZZ_FOUND = 64 /* sorts of differences that are kept */, FUZZ_NAMES = 32 };
 
-enum { FUZZ_FOUND = 64 /* sorts of differences that are kept */, FUZZ_KNOWN = 32 };
+/* Differences that the documents name, or reasons why a scenario is skipped; how often each came. */
+struct fuzz_names {
+	struct fuzz_name {
+		char name[sizeof(((struct cow_difference *)0)->kind)];
+		uint64_t times;
+	} at[FUZZ_NAMES];
+	size_t count;
+};
 
 struct fuzz {
 	uint64_t seed, count, seconds; /* count 0: no bound */
@@ -73,8 +80,7 @@ struct fuzz {
 	bool out_of_time;
 	struct fuzz_found found[FUZZ_FOUND];
 	size_t found_count;
-	struct fuzz_known names[FUZZ_KNOWN];
-	size_t name_count;
+	struct fuzz_names names, reasons;
 };
 
 /*
@@ -83,8 +89,8 @@ struct fuzz {
  */
 enum cli_exit fuzz_keep(struct fuzz *fuzz, enum cow_profile profile, uint64_t seed, size_t referee,
 			const struct cow_difference *difference, const cow_scenario *scenario);
-/* Counts a difference that has a name. */
-void fuzz_keep_name(struct fuzz *fuzz, const char *name);
+/* Counts a name. */
+void fuzz_keep_name(struct fuzz_names *names, const char *name);
 
 #ifdef COWLAB_HOST
 /* fuzz_host.c.  policy NULL: that of the running kernel.  What went wrong has been printed. */

@@ -148,17 +148,15 @@ enum cli_exit fuzz_keep(struct fuzz *fuzz, enum cow_profile profile, uint64_t se
 	return shrink(fuzz, found, scenario);
 }
 
-void fuzz_keep_name(struct fuzz *fuzz, const char *name)
+void fuzz_keep_name(struct fuzz_names *names, const char *name)
 {
 	size_t i = 0;
 
-	while (i < fuzz->name_count && strcmp(fuzz->names[i].name, name) != 0)
+	while (i < names->count && strcmp(names->at[i].name, name) != 0)
 		i++;
-	if (i == FUZZ_KNOWN)
+	if (i == FUZZ_NAMES)
 		return;
-	if (i == fuzz->name_count) {
-		snprintf(fuzz->names[i].name, sizeof(fuzz->names[i].name), "%s", name);
-		fuzz->name_count++;
-	}
-	fuzz->names[i].times++;
+	if (i == names->count)
+		snprintf(names->at[names->count++].name, sizeof(names->at[i].name), "%s", name);
+	names->at[i].times++;
 }

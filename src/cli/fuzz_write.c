@@ -31,6 +31,13 @@ static void print_found(const struct fuzz *fuzz)
 	}
 }
 
+static void print_names(const struct fuzz_names *names, const char *what)
+{
+	for (size_t i = 0; i < names->count; i++)
+		printf("%s%s: %s, %llu %s\n", i ? "" : "\n", what, names->at[i].name,
+		       (number)names->at[i].times, names->at[i].times == 1 ? "time" : "times");
+}
+
 /* Beside a kernel more can become of a scenario. */
 static void print_host(const struct fuzz *fuzz)
 {
@@ -46,10 +53,8 @@ static void print_host(const struct fuzz *fuzz)
 			       (number)profile->known, (number)profile->unstable,
 			       (number)profile->differences);
 	}
-	for (size_t i = 0; i < fuzz->name_count; i++)
-		printf("%sknown: %s, %llu %s\n", i ? "" : "\n", fuzz->names[i].name,
-		       (number)fuzz->names[i].times,
-		       fuzz->names[i].times == 1 ? "time" : "times");
+	print_names(&fuzz->names, "known");
+	print_names(&fuzz->reasons, "skipped");
 }
 
 static void print_profiles(const struct fuzz *fuzz)
@@ -106,6 +111,17 @@ static void json_found(const struct fuzz *fuzz, const struct fuzz_found *found)
 	printf("}");
 }
 
+static void json_names(const struct fuzz_names *names)
+{
+	printf("[");
+	for (size_t i = 0; i < names->count; i++) {
+		printf("%s{\"name\": ", i ? ", " : "");
+		json_text(names->at[i].name);
+		printf(", \"times\": %llu}", (number)names->at[i].times);
+	}
+	printf("]");
+}
+
 static void print_json(const struct fuzz *fuzz)
 {
 	const char *comma = "";
@@ -131,11 +147,11 @@ static void print_json(const struct fuzz *fuzz)
 		       (number)profile->known, (number)profile->differences);
 		comma = ",";
 	}
-	printf("\n  ],\n  \"names\": [");
-	for (size_t i = 0; i < fuzz->name_count; i++)
-		printf("%s{\"name\": \"%s\", \"times\": %llu}", i ? ", " : "",
-		       fuzz->names[i].name, (number)fuzz->names[i].times);
-	printf("],\n  \"found\": [");
+	printf("\n  ],\n  \"names\": ");
+	json_names(&fuzz->names);
+	printf(",\n  \"reasons\": ");
+	json_names(&fuzz->reasons);
+	printf(",\n  \"found\": [");
 	for (size_t i = 0; i < fuzz->found_count; i++) {
 		printf("%s\n    ", i ? "," : "");
 		json_found(fuzz, &fuzz->found[i]);

@@ -158,6 +158,7 @@ static const char explore_help[] =
 	"  --table            policy by word, and then each sequence in one line\n"
 	"  --depth N          events at most; else until there is no new state\n"
 	"  --differ P,Q       after what do P and Q behave differently\n"
+	"  --threads N        workers (one a processor); the answer is the same for any N\n"
 	"  --memory BYTES     stop there (8G); --exact keeps whole states, not hashes\n"
 	"  --no-symmetry      names of processes and references tell states apart\n"
 	"  --checkpoint FILE  go on from it; written where a bound or Ctrl-C ends\n"

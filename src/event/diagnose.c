@@ -4,12 +4,11 @@
  * Owns the form of the sentences that several places share.  Never prints; the caller of
  * cow_scenario_error() does.
  */
+#include "base/distance.h"
 #include "event/parse.h"
 
 #include <stdarg.h>
 #include <stdio.h>
-
-enum { NEAREST_LENGTH = 32 };
 
 static void keep(struct parser *parser, uint32_t line, const char *text, size_t length,
 		 size_t column, const char *format, va_list arguments)
@@ -87,45 +86,16 @@ bool fail_expected(struct parser *parser, const char *what)
 	return fail_at(parser, token, "%s is expected, found '%.*s'", what, TOKEN_ARGS(token));
 }
 
-static uint32_t least(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
-}
-
-/* Edit distance in which swapping two neighbours is one edit. */
-static uint32_t distance(const char *a, uint32_t a_length, const char *b, uint32_t b_length)
-{
-	uint32_t rows[3][NEAREST_LENGTH + 1];
-	uint32_t *before = rows[0], *last = rows[1], *row = rows[2];
-
-	for (uint32_t j = 0; j <= b_length; j++)
-		last[j] = j;
-	for (uint32_t i = 1; i <= a_length; i++) {
-		uint32_t *spare = before;
-
-		row[0] = i;
-		for (uint32_t j = 1; j <= b_length; j++) {
-			row[j] = least(last[j], row[j - 1]) + 1;
-			row[j] = least(row[j], last[j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				row[j] = least(row[j], before[j - 2] + 1);
-		}
-		before = last;
-		last = row;
-		row = spare;
-	}
-	return last[b_length];
-}
-
 void nearest_offer(struct nearest *nearest, const struct token *token, const char *word,
 		   uint32_t length)
 {
 	uint32_t gap = length > token->length ? length - token->length : token->length - length;
-	uint32_t allowed = least((token->length + 1) / 3, 2), found;
+	uint32_t allowed = (token->length + 1) / 3, found;
 
-	if (gap > allowed || length > NEAREST_LENGTH || token->length > NEAREST_LENGTH)
+	allowed = allowed < 2 ? allowed : 2;
+	if (gap > allowed)
 		return;
-	found = distance(token->text, token->length, word, length);
+	found = word_distance(token->text, token->length, word, length);
 	if (found > allowed || (nearest->text && found > nearest->distance))
 		return;
 	/* Letters are forgotten more often than added. */

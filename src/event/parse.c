@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The parser of scenarios: lines, statements, repeat, and cow_scenario_parse().
+ * The parser of scenarios: lines, statements, and cow_scenario_parse().
  * Owns the order of a file: what may stand where, and what is missing at its end.
- * Never looks into the header (parse_header.c), an operand (parse_event.c) or an assertion
- * (parse_expect.c).
+ * Never looks into the header (parse_header.c), an operand (parse_event.c), an assertion
+ * (parse_expect.c) or what is open (parse_repeat.c).
  * Time is linear in the text, but for names in trees; memory is a few structs a line.
  */
 #include "event/parse.h"
@@ -147,68 +147,6 @@ static bool parse_acted(struct parser *parser, struct scenario_statement *statem
 			nearest_offer(&nearest, &verb_word, verb_words[i].text,
 				      verb_words[i].length);
 	return fail_nearest(parser, &verb_word, "verb", &nearest);
-}
-
-static void repeat_begin(struct parser *parser, const struct cow_event *event)
-{
-	const struct cow_scenario *scenario = parser->scenario;
-
-	if (parser->depth++ >= PARSE_REPEATS) {
-		fail_at(parser, &parser->word, "repeats are nested deeper than %d", PARSE_REPEATS);
-		return;
-	}
-	parser->repeats[parser->depth - 1] = (struct repeat){
-		.count = event->value,
-		.statement = scenario->statement_count,
-		.processes = scenario->process_count,
-		.regions = scenario->region_count,
-		.refs = scenario->ref_count,
-		.line = parser->line,
-		.word = parser->word,
-		.text = parser->lex.line,
-		.length = (size_t)(parser->lex.end - parser->lex.line),
-	};
-}
-
-/* A name that a body defines must be free for its second round. */
-static void repeat_check(struct parser *parser, const struct repeat *repeat)
-{
-	const struct cow_scenario *scenario = parser->scenario;
-	static const char *const sentence =
-		"%s '%.40s' of line %u is still in use where the repeat begins anew";
-
-	for (uint32_t i = repeat->processes; i < scenario->process_count; i++)
-		if (!parser->processes[i].gone && !parser->processes[i].unsure)
-			fail_at(parser, &parser->word, sentence, "process",
-				scenario->processes[i].text, (unsigned)parser->processes[i].line);
-	for (uint32_t i = repeat->regions; i < scenario->region_count; i++)
-		if (!track_region_is_free(&parser->track, i) && !parser->regions[i].unsure)
-			fail_at(parser, &parser->word, sentence, "region",
-				scenario->regions[i].text, (unsigned)parser->regions[i].line);
-	for (uint32_t i = repeat->refs; i < scenario->ref_count; i++)
-		if (!parser->refs[i].gone && !parser->refs[i].unsure)
-			fail_at(parser, &parser->word, sentence, "reference",
-				scenario->refs[i].text, (unsigned)parser->refs[i].line);
-}
-
-static void repeat_end(struct parser *parser, struct scenario_statement *statement)
-{
-	struct cow_scenario *scenario = parser->scenario;
-	const struct repeat *repeat;
-
-	if (!parser->depth) {
-		fail_at(parser, &parser->word, "'end' without a repeat");
-		return;
-	}
-	if (--parser->depth >= PARSE_REPEATS)
-		return;
-	repeat = &parser->repeats[parser->depth];
-	if (repeat->count > 1)
-		repeat_check(parser, repeat);
-	if (scenario->error_count)
-		return;
-	statement->partner = repeat->statement;
-	scenario->statements[repeat->statement].partner = scenario->statement_count;
 }
 
 /* Any statement; the first word is current. */
@@ -363,13 +301,7 @@ static bool parse_line(struct parser *parser, const char *text, size_t length)
 /* What is missing at the end of the file. */
 static void check_whole(struct parser *parser, const char *last, size_t length)
 {
-	for (uint32_t i = 0; i < parser->depth && i < PARSE_REPEATS; i++) {
-		const struct repeat *repeat = &parser->repeats[i];
-
-		fail_line(parser, repeat->line, repeat->text, repeat->length,
-			  (size_t)(repeat->word.text - repeat->text) + 1,
-			  "'repeat' without an end");
-	}
+	repeat_unended(parser);
 	if (!parser->in_events && !parser->header_unsure && !parser->has_process)
 		fail_line(parser, parser->line, last, length, 1,
 			  "no `process NAME...` in the file");

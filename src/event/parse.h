@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The state of a parse, shared by parse.c (lines, repeat), parse_header.c, parse_event.c
- * (operands), parse_expect.c (assertions), define.c (names) and diagnose.c (errors).
+ * The state of a parse, shared by parse.c (lines), parse_header.c, parse_event.c (operands),
+ * parse_expect.c (assertions), parse_repeat.c, define.c (names) and diagnose.c (errors).
  * Owns what is known at the current line; what is known for good is in the scenario.
  *
  * Parsing functions return false when the line cannot be understood any further, or when
@@ -172,6 +172,13 @@ bool parse_expect(struct parser *parser, struct scenario_statement *statement);
 bool parse_verdict(struct parser *parser, struct scenario_statement *statement);
 /* The `== V` and `-> OUTCOME` of an event, in either order. */
 bool parse_results(struct parser *parser, struct scenario_statement *statement, bool value);
+
+/* ---- parse_repeat.c ---- */
+/* The two statements, once understood. */
+void repeat_begin(struct parser *parser, const struct cow_event *event);
+void repeat_end(struct parser *parser, struct scenario_statement *statement);
+/* Reports what is open at the end of the file. */
+void repeat_unended(struct parser *parser);
 
 /* ---- parse.c ---- */
 bool parse_end(struct parser *parser);

@@ -207,7 +207,6 @@ static bool smaller(const struct form *a, const struct form *b)
 
 void form_make(const struct world *world, struct form *form)
 {
-	const struct rules *rules = world->rules;
 	struct graph graph;
 	struct order order;
 	struct form other;
@@ -220,7 +219,6 @@ void form_make(const struct world *world, struct form *form)
 		sign_round(&graph);
 		arrange(&graph, &order);
 	}
-	(void)rules;
 	encode(&graph, &order, form);
 	while (arrange_next(&order)) {
 		encode(&graph, &order, &other);

@@ -12,11 +12,20 @@
 
 #include <errno.h>
 
-/* Of LRU batches, large folios, ksmd, mremap, userfaultfd. */
-static const unsigned idle_flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES |
-				   COW_POLICY_MREMAP_MANY | COW_POLICY_COLLAPSE_WRITABLE |
-				   COW_POLICY_KSM_KEEPS_UNREADABLE |
-				   COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_UFFD_FILES;
+enum {
+	/* Of LRU batches, large folios, ksmd, mremap, hugetlb, userfaultfd: nothing that is here. */
+	IDLE_FLAGS = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY |
+		     COW_POLICY_COLLAPSE_WRITABLE | COW_POLICY_KSM_KEEPS_UNREADABLE |
+		     COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_UFFD_FILES |
+		     COW_POLICY_SPLIT_MAPS_ZERO | COW_POLICY_HUGE_ZERO_UNADVISED | COW_POLICY_SPLIT_CLEANS |
+		     COW_POLICY_FORCE_OPENS_HUGETLB | COW_POLICY_FORK_OPENS_HUGETLB,
+	/* Of what a decision is shown, and of when fork asks: these must be equal. */
+	FELT_FLAGS = COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
+		     COW_POLICY_FORK_COPIES_PINNED,
+};
+
+_Static_assert((IDLE_FLAGS | FELT_FLAGS) == 2 * (COW_POLICY_FLAGS_END - 1) - 1,
+	       "each flag is in one of the lists");
 
 uint32_t twins_possible(const struct rules *rules, const struct cow_explore_options *options)
 {
@@ -30,7 +39,7 @@ uint32_t twins_possible(const struct rules *rules, const struct cow_explore_opti
 		const struct cow_policy *other = options->beside[i];
 
 		if (!cow_policy_check(other) && other->marker == policy->marker &&
-		    !((other->flags ^ policy->flags) & ~idle_flags))
+		    !((other->flags ^ policy->flags) & FELT_FLAGS))
 			set |= UINT32_C(1) << i;
 	}
 	return set;

@@ -127,7 +127,7 @@ static bool possible(const struct maker *maker, enum cow_verb verb)
 	case COW_EV_GET:
 	case COW_EV_PIN:
 		return scenario->ref_count < MAKER_REFS && refs_alive(maker) < 4 &&
-		       !maker->in_repeat &&
+		       !maker->in_repeat && !maker->no_refs &&
 		       (!real || scenario->statement_count + 1 < MAKER_STATEMENTS);
 	case COW_EV_PEEK:
 	case COW_EV_POKE:
@@ -308,14 +308,30 @@ static void add_file(struct maker *maker, const char *name, uint64_t pages, bool
 	file->value = chance(maker, 70) ? maker_value(maker) : 0;
 }
 
+/* Where references to pages of the pool tell nothing, a scenario has the one or the other. */
+static void choose_pool(struct maker *maker)
+{
+	bool all = maker->profile == COW_PROFILE_ALL;
+
+	if (all && maker->flags & COW_GENERATE_NO_HUGETLB)
+		maker->no_pool = true;
+	else if (maker->flags & COW_GENERATE_NO_HUGETLB_REFS)
+		maker->no_pool = all && chance(maker, 85);
+	else
+		return;
+	maker->no_refs = !maker->no_pool && (all || maker->profile == COW_PROFILE_HUGETLB);
+}
+
 static void make_header(struct maker *maker)
 {
 	struct cow_scenario *scenario = &maker->scenario;
 	uint32_t started = chance(maker, 85) ? 1 : 2;
 
+	choose_pool(maker);
 	if (maker_huge(maker))
 		give(maker, 0, &scenario->frames, 16384);
-	if (maker->profile == COW_PROFILE_HUGETLB || maker->profile == COW_PROFILE_ALL)
+	if ((maker->profile == COW_PROFILE_HUGETLB || maker->profile == COW_PROFILE_ALL) &&
+	    !maker->no_pool)
 		give(maker, 2, &scenario->hugetlb,
 		     maker->flags & COW_GENERATE_REAL || chance(maker, 75) ? 32 : below(maker, 6));
 	make_scarce(maker);
@@ -355,7 +371,7 @@ int cow_generate(enum cow_profile profile, uint64_t seed, unsigned flags,
 	if (!out)
 		return -EINVAL;
 	*out = NULL;
-	if ((unsigned)profile >= COW_PROFILE_COUNT || flags >= 2 * COW_GENERATE_NO_SWAP)
+	if ((unsigned)profile >= COW_PROFILE_COUNT || flags >= 2 * (COW_GENERATE_END - 1))
 		return -EINVAL;
 	maker = cow_zalloc_(allocator, sizeof(*maker));
 	if (!maker)

@@ -25,6 +25,8 @@ struct maker {
 	enum cow_verb last;
 	bool in_repeat;
 	bool glance;           /* a pin was taken that is to be released at once */
+	bool no_pool;          /* no hugetlb, or */
+	bool no_refs;          /* no references */
 	uint32_t order;        /* of huge pages, where there can be one only; 0: none yet */
 	int advice;            /* the next one, if it is not to be drawn: -1 */
 	uint32_t mmaps;

@@ -9,8 +9,8 @@
 #include "event/words.h"
 #include "fuzz/weights.h"
 
-enum { HUGE_PAGES = 512, /* that a PMD maps */
-       WHOLE = UINT32_MAX /* no order is said, so that it is that */ };
+enum { HUGE_PAGES = 512 }; /* that a PMD maps */
+#define WHOLE UINT32_MAX   /* no order is said, so that it is that */
 
 /* One huge page, now and then two. */
 static uint64_t huge_extent(struct maker *maker)
@@ -200,7 +200,8 @@ static void fill_thp(struct maker *maker, struct cow_event *event)
 	event->flags |= COW_EVENT_THP;
 	event->pages = huge_extent(maker);
 	if (!(maker->flags & COW_GENERATE_REAL) || !maker->order)
-		maker->order = chance(maker, 40) ? 2 + below(maker, 8) : WHOLE;
+		maker->order = chance(maker, 40) && !(maker->flags & COW_GENERATE_NO_THP_ORDERS) ?
+			2 + below(maker, 8) : WHOLE;
 	if (maker->order == WHOLE)
 		return;
 	event->flags |= COW_MAP_ORDER(maker->order);
@@ -214,7 +215,7 @@ static void fill_mapping(struct maker *maker, struct cow_event *event)
 
 	event->pages = small_extent(maker);
 	if (profile == COW_PROFILE_HUGETLB ? chance(maker, 90) :
-	    profile == COW_PROFILE_ALL ? chance(maker, 12) : false)
+	    profile == COW_PROFILE_ALL ? !maker->no_pool && chance(maker, 12) : false)
 		fill_huge(maker, event);
 	else if (profile == COW_PROFILE_THP ? chance(maker, 85) :
 		 profile == COW_PROFILE_ALL ? chance(maker, 20) : false)

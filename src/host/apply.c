@@ -216,6 +216,16 @@ static void see_split(struct host_run *run, const struct cow_event *event, struc
 	seen->outcome = was ? COW_OUT_MOVED : COW_OUT_REFUSED;
 }
 
+/* Advice joins VMAs that fork has left apart, so it is given only where it may split something. */
+static bool may_be_huge(const struct host_run *run, const struct cow_event *event)
+{
+	bool huge = false;
+
+	for (uint64_t i = 0; i < event->pages; i++)
+		huge |= run->host->kernel.scan ? run->before[i].huge : run->before[i].present;
+	return huge;
+}
+
 static void see(struct host_run *run, const struct cow_event *event, uint32_t slot,
 		struct host_seen *seen)
 {
@@ -320,15 +330,18 @@ static const char *missing(const struct host_run *run, const struct cow_event *e
 	return NULL;
 }
 
-static int skip_if_missing(struct host_run *run, const struct cow_event *event, uint32_t slot)
+static int skip_for(struct host_run *run, const char *reason)
 {
-	const char *reason = missing(run, event, process_answer(run, slot)->result);
-
 	if (!reason)
 		return 0;
 	run->skipped = true;
 	host_say(run->host, "%.100s:%u: %s", cow_scenario_name(run->scenario), run->line, reason);
 	return -EIO;
+}
+
+static int skip_if_missing(struct host_run *run, const struct cow_event *event, uint32_t slot)
+{
+	return skip_for(run, missing(run, event, process_answer(run, slot)->result));
 }
 
 /* A private mapping of a file is registered all along (worker.c), which what the scenario registers cannot
@@ -354,15 +367,23 @@ static const char *confused(struct host_run *run, const struct cow_event *event)
 	return NULL;
 }
 
-static int skip_if_confused(struct host_run *run, const struct cow_event *event)
+/* Up to 6.12 at least, move_pages tries for ever to split a large folio that somebody refers to: split_folio
+ * says EAGAIN. */
+static const char *spins(struct host_run *run, const struct cow_event *event, uint32_t slot)
 {
-	const char *reason = confused(run, event);
+	const struct host_kernel *kernel = &run->host->kernel;
+	bool large = false, held = false;
 
-	if (!reason)
-		return 0;
-	run->skipped = true;
-	host_say(run->host, "%.100s:%u: %s", cow_scenario_name(run->scenario), run->line, reason);
-	return -EIO;
+	if (event->verb != COW_EV_UFFD_MOVE || kernel->major > 6 ||
+	    (kernel->major == 6 && kernel->minor > 12))
+		return NULL;
+	look_deeply(run->host, run->process[slot].pagemap,
+		    host_addr(run, event->region, event->first), event->pages, run->before);
+	for (uint64_t i = 0; i < event->pages; i++)
+		large |= run->before[i].large;
+	for (uint32_t i = 0; i < HOST_REFS; i++)
+		held |= run->reference[i].taken;
+	return large && held ? "this kernel would try for ever to split what is referenced" : NULL;
 }
 
 int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
@@ -391,15 +412,22 @@ int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 		*seen = (struct host_seen){ .failed = true, .vague = true };
 		return 0;
 	}
-	error = skip_if_confused(run, event);
+	error = skip_for(run, confused(run, event));
 	if (error)
 		return error;
 	order_fill(run, statement, &order);
 	order.drain = !run->scenario->lru_batch;
 	error = look_before(run, event, owner);
-	if (event->verb == COW_EV_SPLIT)
+	if (event->verb == COW_EV_SPLIT) {
 		look_deeply(run->host, run->process[owner].pagemap, order.addr, event->pages,
 			    run->before);
+		if (!error && !may_be_huge(run, event)) {
+			see_split(run, event, seen);
+			return 0;
+		}
+	}
+	if (!error)
+		error = skip_for(run, spins(run, event, owner));
 	if (!error)
 		error = process_order(run, slot, &order);
 	if (!error && event->verb != COW_EV_EXIT)

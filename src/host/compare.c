@@ -7,18 +7,14 @@
 
 #include "host/facts.h"
 #include "host/known.h"
+#include "host/sharing.h"
 #include "event/words.h"
 
 #include <stdio.h>
 
-struct pair {
-	uint64_t kernel, simulator; /* frames */
-};
-
 struct comparison {
 	struct simulation simulation;
-	struct pair *pairs;
-	size_t pair_count, pair_room;
+	struct sharing sharing; /* of all places that are mapped, by compare_all */
 	uint32_t done;    /* the statement that was done last */
 	struct known_past past;
 	bool differs, known;
@@ -244,55 +240,44 @@ static int compare_page(struct comparison *comparison, struct host_run *run, uin
 	return 0;
 }
 
-static int note_pair(struct comparison *comparison, const struct cow_host *host,
-		     const struct host_page *seen, const struct cow_page *simulated)
+static int note_frames(struct comparison *comparison, const struct cow_host *host,
+		       const struct host_page *seen, const struct cow_page *simulated)
 {
 	if (!seen->present || seen->zero || !host->kernel.counts || simulated->zero)
 		return 0;
-	if (array_grow(&host->allocator, (void **)&comparison->pairs, &comparison->pair_room,
-		       comparison->pair_count + 1, sizeof(*comparison->pairs)))
-		return -ENOMEM;
-	comparison->pairs[comparison->pair_count++] =
-		(struct pair){ seen->entry, simulated->frame };
-	return 0;
-}
-
-static int by_kernel(const void *a, const void *b)
-{
-	const struct pair *x = a, *y = b;
-
-	return (x->kernel > y->kernel) - (x->kernel < y->kernel);
-}
-
-static int by_simulator(const void *a, const void *b)
-{
-	const struct pair *x = a, *y = b;
-
-	return (x->simulator > y->simulator) - (x->simulator < y->simulator);
+	return sharing_note(&comparison->sharing, seen->entry, simulated->frame);
 }
 
 /* Two places share a frame on the kernel if and only if they do in the simulator. */
 static int compare_frames(struct comparison *comparison, struct host_run *run)
 {
 	struct known_at at = here(comparison, run);
-	struct pair *pairs = comparison->pairs;
-	size_t count = comparison->pair_count;
 
-	if (!count)
-		return 0;
-	qsort(pairs, count, sizeof(*pairs), by_kernel);
-	for (size_t i = 1; i < count; i++)
-		if (pairs[i].kernel == pairs[i - 1].kernel &&
-		    pairs[i].simulator != pairs[i - 1].simulator)
-			return differ(comparison, &at, "one frame", "two places have one frame",
-				      "two frames");
-	qsort(pairs, count, sizeof(*pairs), by_simulator);
-	for (size_t i = 1; i < count; i++)
-		if (pairs[i].simulator == pairs[i - 1].simulator &&
-		    pairs[i].kernel != pairs[i - 1].kernel)
-			return differ(comparison, &at, "two frames", "two places have two frames",
-				      "one frame");
+	if (sharing_differs(&comparison->sharing, true))
+		return differ(comparison, &at, "one frame", "two places have one frame",
+			      "two frames");
+	if (sharing_differs(&comparison->sharing, false))
+		return differ(comparison, &at, "two frames", "two places have two frames",
+			      "one frame");
 	return 0;
+}
+
+/* True if what can be compared of two pages is the same on both sides: one that agrees speaks for
+ * the other. */
+static bool are_alike(const struct host_page *seen, const struct cow_page *simulated,
+		      const struct host_page *seen2, const struct cow_page *simulated2)
+{
+	return seen->present == seen2->present && seen->swapped == seen2->swapped &&
+	       seen->zero == seen2->zero && seen->uffd_wp == seen2->uffd_wp &&
+	       seen->ksm == seen2->ksm && seen->huge == seen2->huge &&
+	       seen->mapcount == seen2->mapcount && seen->exclusive == seen2->exclusive &&
+	       seen->anon == seen2->anon && seen->large == seen2->large &&
+	       simulated->present == simulated2->present &&
+	       simulated->swapped == simulated2->swapped && simulated->zero == simulated2->zero &&
+	       simulated->uffd_wp == simulated2->uffd_wp && simulated->ksm == simulated2->ksm &&
+	       simulated->huge == simulated2->huge &&
+	       simulated->mapcount == simulated2->mapcount &&
+	       simulated->exclusive == simulated2->exclusive;
 }
 
 static int compare_region(struct comparison *comparison, struct host_run *run, uint32_t slot,
@@ -300,16 +285,23 @@ static int compare_region(struct comparison *comparison, struct host_run *run, u
 {
 	uint64_t pages = run->scenario->region_info[region].pages;
 	uint64_t addr = host_addr(run, region, 0);
-	struct cow_page simulated;
+	struct cow_page simulated[2];
+	struct page_looks looks;
 	int result = host_look(run->host, run->process[slot].pagemap, addr, pages, run->after);
 
+	if (!simulation_looks(&comparison->simulation, slot, &looks))
+		return result;
 	look_deeply_on(run->host, run->process[slot].pagemap, addr, pages, run->after);
 	for (uint64_t i = 0; i < pages && !result; i++) {
-		if (!simulation_look(&comparison->simulation, slot, region, i, &simulated))
-			return 0;
-		result = compare_page(comparison, run, slot, region, i, &run->after[i], &simulated);
+		const struct host_page *seen = &run->after[i];
+		const struct cow_page *last = &simulated[(i + 1) % 2];
+		struct cow_page *now = &simulated[i % 2];
+
+		simulation_look_next(&comparison->simulation, &looks, region, i, now);
+		if (!i || !are_alike(seen, now, seen - 1, last))
+			result = compare_page(comparison, run, slot, region, i, seen, now);
 		if (!result)
-			result = note_pair(comparison, run->host, &run->after[i], &simulated);
+			result = note_frames(comparison, run->host, seen, now);
 	}
 	return result;
 }
@@ -318,8 +310,8 @@ static int compare_all(struct comparison *comparison, struct host_run *run)
 {
 	int result = 0;
 
-	comparison->pair_count = 0;
-	if (!run->host->window_pages)
+	comparison->sharing.count = 0;
+	if (!run->host->calm)
 		look_again(run->host);
 	for (uint32_t slot = 0; slot < run->scenario->process_count; slot++)
 		for (uint32_t i = 0; i < run->scenario->region_count && !result; i++)
@@ -410,6 +402,7 @@ int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 	if (!host || !scenario || !policy || !status || cow_scenario_errors(scenario))
 		return -EINVAL;
 	host->difference = (struct cow_difference){ .agreement = COW_AGREES };
+	comparison.sharing.allocator = &host->allocator;
 	result = simulation_begin(&comparison.simulation, scenario, policy, &host->allocator);
 	if (!result && simulation_refused(&comparison.simulation)) {
 		host_say(host, "%.600s", simulation_refused(&comparison.simulation));
@@ -422,7 +415,6 @@ int cow_host_compare(cow_host *host, const cow_scenario *scenario,
 	if (!result)
 		conclude(host, *status);
 	simulation_end(&comparison.simulation);
-	cow_release_(&host->allocator, comparison.pairs,
-		     comparison.pair_room * sizeof(*comparison.pairs));
+	sharing_end(&comparison.sharing);
 	return result;
 }

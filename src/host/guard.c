@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The guardian: a process of its own session that waits for the coordinator's end of a pipe to
+ * The guardian: a process of its own session that waits for the coordinator's end of a socket to
  * close.  If that was no farewell it ends the workers that are left and undoes what the journal
  * says.  It ends no process but those, each known by number and time of birth.
  */
@@ -106,8 +106,9 @@ void journal_undo(struct host_journal *journal)
 	for (int i = 0; i < 500 && end_workers(journal); i++)
 		nap(10);
 	settings_restore(journal, 0);
+	sizes_restore(journal);
 	if (journal->swap[0]) {
-		swapoff(journal->swap);
+		swap_remove(journal->swap);
 		unlink(journal->swap);
 		journal->swap[0] = 0;
 	}
@@ -218,7 +219,8 @@ int guard_start(struct host_guard *guard)
 
 	if (error)
 		return error;
-	if (pipe2(ends, O_CLOEXEC))
+	/* Like a pipe, but who writes to a guardian that is gone gets no SIGPIPE. */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
 		return give_up(guard, -errno);
 	if (pipe2(ready, O_CLOEXEC)) {
 		error = -errno;
@@ -251,8 +253,7 @@ int guard_start(struct host_guard *guard)
 void guard_stop(struct host_guard *guard)
 {
 	journal_undo(guard->journal);
-	if (write(guard->pipe, "q", 1) != 1)
-		errno = 0; /* the guardian was killed, and there is nothing left to guard */
+	send(guard->pipe, "q", 1, MSG_NOSIGNAL); /* if it was killed, nothing is left to guard */
 	close(guard->pipe);
 	waitpid(guard->guardian, NULL, 0);
 	close(guard->lock);

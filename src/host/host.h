@@ -34,6 +34,7 @@ enum {
 	HOST_FILES = 16,
 	HOST_PAGES = 1 << 16, /* pages of one place */
 	HOST_SETTINGS = 24,
+	HOST_SIZES = 10,      /* orders of huge pages, and one */
 	HOST_LANES = 64,      /* of one session: scenarios at a time */
 	HOST_PAGE = 4096,     /* bytes */
 	HOST_VECTORS = 1024,  /* of a system call: UIO_MAXIOV */
@@ -119,6 +120,7 @@ struct host_journal {
 	struct host_birth worker[HOST_LANES][HOST_PROCESSES + 1];
 	struct host_setting settings[HOST_SETTINGS];
 	uint32_t setting_count;
+	struct host_setting sizes[HOST_SIZES]; /* of huge pages, by order: while scenarios want one */
 	char swap[160];   /* a file that is, or is about to be, swapped to; "": none */
 	char cgroup[160]; /* of the workers; "": none */
 };
@@ -153,6 +155,9 @@ int setting_change(struct host_journal *journal, const char *path, const char *v
 int around_open(void);
 /* Puts back what was changed since `mark`. */
 void settings_restore(struct host_journal *journal, uint32_t mark);
+/* Huge pages of that order, and of no other.  0 or a negative errno. */
+int sizes_change(struct host_journal *journal, unsigned order);
+void sizes_restore(struct host_journal *journal);
 
 /* ---- probe.c: what this kernel shows and has ---- */
 
@@ -210,7 +215,7 @@ struct host_view {
 	uint64_t *entries; /* of the window */
 };
 
-enum { HOST_FRAMES = 256, HOST_VIEWS = 8 }; /* that are remembered */
+enum { HOST_FRAMES = 2048, HOST_VIEWS = 8 }; /* that are remembered */
 
 int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 	 struct host_page *out);
@@ -222,7 +227,7 @@ void look_deeply(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pag
  * (reclaim, writeback, ksmd, huge pages), every look_deeply reads again, and no window is kept.
  */
 void look_again(struct cow_host *host);
-/* For the time of a run: pages change by actions alone, and lie in this window. */
+/* For the time of a run: pages change by actions alone, and lie in this window; 0 pages: none. */
 int look_calmly(struct cow_host *host, uint64_t addr, uint64_t pages);
 void look_warily(struct cow_host *host);
 /* The same as look_deeply, of more pages, when nothing has happened since the last look. */
@@ -240,6 +245,16 @@ enum {
 
 /* ---- the session ---- */
 
+/* Who runs now, of a session with its lanes: lane.c. */
+struct host_gate {
+	pthread_mutex_t lock;
+	uint32_t running;    /* scenarios */
+	enum cow_company most; /* that one of them asks for; COW_CALM: any */
+	uint32_t sized;      /* of them, that have huge pages, */
+	unsigned order;      /* all of this; 0: as the system has them */
+	bool changed;        /* sizes were, for them */
+};
+
 struct cow_host {
 	struct cow_allocator allocator;
 	bool facts;
@@ -247,7 +262,7 @@ struct cow_host {
 	struct cow_host *first;       /* of the session; itself, or the one that this is a lane of */
 	uint32_t lane;                /* 0: the first */
 	uint64_t lanes;               /* of the first: that are open, a bit each */
-	_Atomic int running;          /* of the first: calm scenarios; -1: one that is alone */
+	struct host_gate gate;        /* of the first */
 	struct host_guard guard;
 	struct host_birth *workers;   /* of the lane, in the journal */
 	struct host_board *board;
@@ -263,6 +278,7 @@ struct cow_host {
 	pthread_t thread;
 	bool huge;            /* the scenario may have huge pages */
 	uint64_t now;         /* counts what was done; see look_again */
+	bool calm;            /* pages change by what is done alone */
 	struct host_frame frames[HOST_FRAMES];
 	struct host_view views[HOST_VIEWS];
 	uint64_t window, window_pages; /* address; 0 pages: none */
@@ -332,7 +348,8 @@ struct host_run {
 	struct host_page *before, *after; /* HOST_PAGES each */
 	uint64_t *cached;             /* by swap_offset: frame in the swap cache; 0: unknown */
 	uint64_t slots;               /* length of that */
-	bool calm;                    /* plan_is_calm */
+	enum cow_company company;     /* plan_company */
+	bool sized;                   /* it may have huge pages */
 	uint32_t settings;            /* mark in the journal */
 	uint32_t line;
 	bool dead;                    /* a worker died or hung: `reason` says which */
@@ -366,11 +383,16 @@ void host_say(struct cow_host *host, const char *format, ...) __attribute__((for
 
 /* True if the scenario can be run here; else host->reason says why not. */
 bool plan_allows(struct host_run *run);
-/*
- * True if nothing that the scenario does, or depends on, is the system's: no setting, no reclaim,
- * no ksmd, no huge page.  Its pages then change by its own events alone.
- */
-bool plan_is_calm(const struct host_run *run);
+/* What the scenario can run beside.  The pages of a calm one change by its own events alone. */
+enum cow_company plan_company(const struct host_run *run);
+/* True if it may have huge pages; *order: which, 0: those that the system has. */
+bool plan_sizes(const struct host_run *run, unsigned *order);
+/* The scenario has such an event; the advice counts for madvise alone. */
+bool plan_says(const struct host_run *run, enum cow_verb verb, enum cow_advice advice);
+/* Pages of the hugetlb pool that somebody has reserved. */
+uint64_t pool_reserved(void);
+/* Huge pages can be had of other sizes than a PMD's. */
+bool thp_orders(void);
 /* Settings, swap, hugetlb pool and files that the scenario wants.  Fills host->reason. */
 bool plan_prepare(struct host_run *run);
 
@@ -389,8 +411,16 @@ int reclaim_apply(struct host_run *run, const struct cow_event *event, struct ho
 int migrate_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
 /* Swaps to a file with as many slots as the scenario has, and makes the workers' control group. */
 int swap_ready(struct host_run *run);
+/* swapoff(2), which a signal, or work that waits for the thread, interrupts half-way.  Returns 0
+ * or -errno. */
+int swap_remove(const char *name);
+/* Why reclaim cannot be told from the pages beside other swap of the machine; NULL: nothing. */
+const char *swap_disturbed(const struct cow_host *host);
 void swap_end(struct cow_host *host);
 int ksm_apply(struct host_run *run, struct host_seen *seen);
+/* A process that has just been started, and all that it forks, are scanned in the order of their
+ * births. */
+int ksm_enter(struct host_run *run, uint32_t slot);
 
 void outcome_of_access(struct host_run *run, const struct cow_event *event,
 		       const struct host_order *answer, struct host_seen *seen);
@@ -403,8 +433,10 @@ void outcome_of_fork(struct host_run *run, const struct cow_event *event, struct
 int lane_open(struct cow_host *host, struct cow_host *first);
 void lane_close(struct cow_host *host);
 /* Before and after a scenario: -EBUSY if others run beside which it may not. */
-int lane_enter(struct cow_host *host, bool calm);
-void lane_leave(struct cow_host *host, bool calm);
+int lane_enter(struct host_run *run);
+void lane_leave(struct host_run *run);
+/* Sizes of huge pages as it wants them.  0 or a negative errno. */
+int lane_sizes(struct host_run *run);
 /* Takes the calling thread to a CPU, the last but `lane` of those that the session may use. */
 bool lane_pin(const struct cow_host *host, uint32_t lane);
 

@@ -15,20 +15,6 @@ static bool look_at(struct simulation *simulation, uint32_t process, uint32_t re
 
 /* ---- causes ---- */
 
-/* A page that ksmd may take: what keeps it from merging with its like. */
-static void note_mergeable(struct known_past *past, struct host_run *run,
-			   struct simulation *simulation, uint32_t process, uint32_t region)
-{
-	for (uint64_t i = 0; i < run->scenario->region_info[region].pages; i++) {
-		struct cow_page page;
-
-		if (!look_at(simulation, process, region, i, &page) || !page.present ||
-		    page.zero || !(page.anon || page.ksm))
-			continue;
-		past->ksm_referenced |= page.refcount > page.folio_mapcount + page.swapcache;
-	}
-}
-
 /* Marks the regions that map a frame, wherever it is. */
 static void note_frame(bool *regions, struct host_run *run, struct simulation *simulation,
 		       uint32_t frame)
@@ -45,12 +31,12 @@ static void note_frame(bool *regions, struct host_run *run, struct simulation *s
 			}
 }
 
-/* What madvise free has freed is about to be reclaimed, with a shared page or without swap. */
+/* What madvise free has freed is about to be reclaimed, with a shared page. */
 static void note_reclaimed(struct known_past *past, struct host_run *run,
 			   struct simulation *simulation, const struct cow_event *event,
 			   uint32_t process)
 {
-	bool lazyfree = false, shared = !run->host->swap_pages;
+	bool lazyfree = false, shared = false;
 
 	for (uint64_t i = 0; i < event->pages; i++) {
 		struct cow_page page;
@@ -159,12 +145,6 @@ void known_note(struct known_past *past, struct host_run *run, struct simulation
 {
 	note_free(past, run, simulation, event);
 	known_note_era(past, run, simulation, event);
-	if (event->verb != COW_EV_KSM)
-		return;
-	for (uint32_t process = 0; process < run->scenario->process_count; process++)
-		for (uint32_t i = 0; i < run->scenario->region_count; i++)
-			if (run->process[process].pid && run->region[i].made)
-				note_mergeable(past, run, simulation, process, i);
 }
 
 /* ---- names ---- */
@@ -218,15 +198,8 @@ static bool noted(const struct known_at *at, const bool *regions)
 	return region < HOST_REGIONS && regions[region];
 }
 
-/* A page under a reference is the node of the unstable tree, or it is not: so cursor and order say. */
-static bool ksm_referenced(const struct known_at *at)
-{
-	return at->past->ksm_referenced;
-}
-
 /* Reclaim gives up a page of madvise free that is dirty somewhere, once, and takes it the next time;
- * pages that are shared are reclaimed in several turns here.  Without swap it takes such pages all the
- * same. */
+ * pages that are shared are reclaimed in several turns here. */
 static bool lazyfree_reclaim(const struct known_at *at)
 {
 	return noted(at, at->past->lazyfree);
@@ -252,32 +225,16 @@ static bool ksm_swapped(const struct known_at *at)
 	return at->past->ksm_swapped;
 }
 
-/* MADV_PAGEOUT takes the mapping of a page of shared memory before it finds that there is no swap. */
-static bool unmapped_without_swap(const struct known_at *at)
-{
-	const struct cow_event *event = at->event;
-	const struct host_region *region;
-
-	if (!event || at->run->host->swap_pages || event->region == COW_NONE ||
-	    (event->verb != COW_EV_SWAP_OUT &&
-	     (event->verb != COW_EV_MADVISE || event->flags != COW_ADV_PAGEOUT)))
-		return false;
-	region = &at->run->region[event->region];
-	return region->shared || region->file != COW_NONE;
-}
-
 static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
 } names[] = {
 	{ "uffd-hugetlb", uffd_hugetlb },
 	{ "zero-page-at-split", zero_page_at_split },
-	{ "ksm-referenced", ksm_referenced },
 	{ "ksm-swapped", ksm_swapped },
 	{ "free-pinned", free_pinned },
 	{ "free-dirty", free_dirty },
 	{ "lazyfree-reclaim", lazyfree_reclaim },
-	{ "unmapped-without-swap", unmapped_without_swap },
 };
 
 const char *known_name(const struct known_at *at)

@@ -15,9 +15,8 @@ struct known_past {
 	                                   other way round */
 	bool dirtied[HOST_REGIONS]; /* a folio of it may be dirty whatever its entries are, and */
 	bool free_dirty[HOST_REGIONS]; /* madvise free met a shared page of it then */
-	bool lazyfree[HOST_REGIONS]; /* pages of madvise free were reclaimed, and shared, or without swap */
+	bool lazyfree[HOST_REGIONS]; /* pages of madvise free were reclaimed, and shared */
 	bool ksm_swapped;         /* a page of KSM was reclaimed */
-	bool ksm_referenced;      /* ksmd met a mergeable page that somebody refers to */
 	bool emptied[HOST_REGIONS]; /* a region's page table lost entries, and may be empty */
 	bool resolved[HOST_REGIONS]; /* shared memory was taken off userfaultfd's protection */
 	bool from_swap;           /* the last event met a swap entry */

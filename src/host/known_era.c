@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Known differences of kernels of other versions than the host's, a function each.  The names are
+ * Known differences that depend on the kernel's version, a function each.  The names are
  * those of docs/fidelity.md.  Read known.c first.
  */
 #define _GNU_SOURCE
@@ -18,20 +18,35 @@ static bool is_advice(const struct cow_event *event, enum cow_advice advice)
 	return event && event->verb == COW_EV_MADVISE && event->flags == advice;
 }
 
-/* madvise dontneed leaves a page table where it is; v6.14+ frees it if the advice is as large. */
-static bool may_empty_table(struct host_run *run, struct simulation *simulation,
-			    const struct cow_event *event)
+/* What leaves a page table where it is, though it may take the last of its pages: UFFDIO_MOVE; reclaim of
+ * pages of madvise free; that advice where pages are swapped; and madvise dontneed, of which v6.14+
+ * frees what it covers whole. */
+static bool empties(const struct host_run *run, const struct cow_event *event,
+		    const struct cow_page *page)
 {
 	const struct host_kernel *kernel = &run->host->kernel;
 	bool frees = kernel->major > 6 || (kernel->major == 6 && kernel->minor >= 14);
 
-	if (!run->host->huge || (frees && event->pages >= HOST_PMD))
-		return false;
-	for (uint64_t i = 0; i < event->pages; i++) {
+	if (event->verb == COW_EV_UFFD_MOVE)
+		return page->present || page->swapped;
+	if (event->verb == COW_EV_SWAP_OUT || is_advice(event, COW_ADV_PAGEOUT))
+		return page->lazyfree;
+	if (is_advice(event, COW_ADV_FREE))
+		return page->swapped;
+	return is_advice(event, COW_ADV_DONTNEED) && !(frees && event->pages >= HOST_PMD) &&
+	       (page->present || page->swapped) && !page->huge;
+}
+
+static bool may_empty_table(struct host_run *run, struct simulation *simulation,
+			    const struct cow_event *event)
+{
+	uint32_t process = event->target != COW_NONE ? event->target : event->process;
+
+	for (uint64_t i = 0; run->host->huge && i < event->pages; i++) {
 		struct cow_page page;
 
-		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
-		    (page.present || page.swapped) && !page.huge)
+		if (look_at(simulation, process, event->region, event->first + i, &page) &&
+		    empties(run, event, &page))
 			return true;
 	}
 	return false;
@@ -94,8 +109,7 @@ void known_note_era(struct known_past *past, struct host_run *run, struct simula
 		past->resolved[event->region] |= run->region[event->region].shared;
 	if (is_advice(event, COW_ADV_COLLAPSE))
 		past->past_empty = meets_empty(run, simulation, event);
-	if (is_advice(event, COW_ADV_DONTNEED))
-		past->emptied[event->region] |= may_empty_table(run, simulation, event);
+	past->emptied[event->region] |= may_empty_table(run, simulation, event);
 }
 
 /* Of the region that the difference is about something is noted. */

@@ -6,8 +6,10 @@
 
 #include "host/host.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define KSM "/sys/kernel/mm/ksm/"
 
@@ -75,32 +77,37 @@ static bool scan_until_quiet(struct host_run *run, uint64_t *last, uint64_t *now
 	return true;
 }
 
+static bool wants_zero(const struct host_run *run)
+{
+	return run->scenario->options & 1u << OPTION_KSM_ZERO_PAGES;
+}
+
 static int start(struct host_run *run)
 {
 	struct host_journal *journal = run->host->guard.journal;
-	bool zero = run->scenario->options & 1u << OPTION_KSM_ZERO_PAGES;
 	int error = setting_change(journal, KSM "pages_to_scan", "10000");
 
 	if (!error)
 		error = setting_change(journal, KSM "sleep_millisecs", "0");
 	if (!error)
 		setting_change(journal, KSM "smart_scan", "0"); /* 6.7: skips what is unique */
-	if (!error && zero)
+	if (!error && wants_zero(run))
 		error = setting_change(journal, KSM "use_zero_pages", "1");
 	return error ? error : setting_change(journal, KSM "run", "1");
 }
 
 /*
- * Places that had frames of their own and now share one, or have the zero page.  A frame that only
- * changed is none: ksmd gives both pages new frames where a merge fails half-way.
+ * Places that had frames of their own and now share one, or have the zero page, if ksmd merges
+ * with that (else it came by the split of a huge page).  A frame that only changed is none: ksmd
+ * gives a page a new one where a merge fails half-way.
  */
-static uint64_t count_merged(const uint64_t *before, const uint64_t *now, uint64_t count)
+static uint64_t count_merged(const uint64_t *before, const uint64_t *now, uint64_t count, bool zero)
 {
 	uint64_t merged = 0;
 
 	for (uint64_t i = 0; i < count; i++) {
 		if (now[i] == ZERO_FRAME) {
-			merged += before[i] != ZERO_FRAME;
+			merged += zero && before[i] != ZERO_FRAME;
 			continue;
 		}
 		for (uint64_t j = 0; j < i && now[i]; j++)
@@ -110,6 +117,32 @@ static uint64_t count_merged(const uint64_t *before, const uint64_t *now, uint64
 			}
 	}
 	return merged;
+}
+
+/* ksmd walks processes in the order in which they came to have mergeable memory, and forgets
+ * who has none any more; children come to the end with what they inherit.  So each has a page
+ * that nobody touches. */
+int ksm_enter(struct host_run *run, uint32_t slot)
+{
+	struct host_order order = { .kind = ORDER_MMAP, .addr = HOST_BASE - 16 * HOST_PAGE,
+				    .pages = 1, .prot = PROT_READ, .advice = MADV_MERGEABLE,
+				    .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+				    .fd = -1 };
+
+	return plan_says(run, COW_EV_KSM, 0) ? process_order(run, slot, &order) : 0;
+}
+
+/* The new pages that ksmd gave out in its last scan are in the LRU batch of its CPU, with a
+ * reference, and nobody could reclaim them.  Of a file that is mapped not all can be dropped,
+ * for which all batches are drained (fadvise: lru_add_drain_all). */
+static void drain_everywhere(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
 }
 
 /* ksmd sleeps where nobody has mergeable memory: a page like no other keeps it counting scans. */
@@ -125,8 +158,8 @@ static uint64_t *keep_awake(void)
 	return page;
 }
 
-/* Where ksmd had been told to unmerge all (run is 2), to put that back at once would undo the event: it
- * is stopped instead, and that is put back when the scenario is over. */
+/* Where ksmd had been told to unmerge all (run is 2), to put that back at once would undo the
+ * event: it is stopped instead, and that is put back when the scenario is over. */
 static int stop_unmerging(struct host_run *run)
 {
 	return file_number(KSM "run", 0) == 2 ?
@@ -149,8 +182,9 @@ int ksm_apply(struct host_run *run, struct host_seen *seen)
 	if (awake)
 		munmap(awake, HOST_PAGE);
 	settings_restore(run->host->guard.journal, mark);
+	drain_everywhere();
 	if (scanned)
-		merged = count_merged(before, now, count);
+		merged = count_merged(before, now, count, wants_zero(run));
 	cow_release_(&run->host->allocator, before, size);
 	if (!scanned) {
 		run->skipped = true;

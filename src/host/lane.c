@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lanes: scenarios of one session side by side, each on a CPU of its own.  Only what is calm runs
- * beside others; everything else is alone.  Never waits: who may not run is told so.  What a lane
- * has of its own is opened in session.c.
+ * Lanes: scenarios of one session side by side, each on a CPU of its own, and who may run beside
+ * whom.  Never waits: who may not run is told so.  What a lane has of its own is opened in
+ * session.c; what a scenario asks of the system is found in plan.c.
  */
 #define _GNU_SOURCE
 
 #include "host/host.h"
 
 #include <sched.h>
-#include <stdatomic.h>
 
 bool lane_pin(const struct cow_host *host, uint32_t lane)
 {
@@ -61,17 +60,38 @@ void lane_close(struct cow_host *host)
 	host->first->lanes &= ~(UINT64_C(1) << host->lane);
 }
 
-int lane_enter(struct cow_host *host, bool calm)
+/* Beside those that run now: calm ones run together, the session itself may have a restless one
+ * beside them, and of huge pages there is one setting at a time. */
+static bool may_enter(const struct host_gate *gate, const struct host_run *run, unsigned order)
 {
-	struct cow_host *first = host->first;
-	int running = first->running;
+	if (run->company != COW_CALM && run->host != run->host->first)
+		return false;
+	if (gate->running && (run->company == COW_ALONE || gate->most == COW_ALONE))
+		return false;
+	return !run->sized || !gate->sized || gate->order == order;
+}
 
-	if (!calm && host != first)
+int lane_enter(struct host_run *run)
+{
+	struct cow_host *host = run->host;
+	struct host_gate *gate = &host->first->gate;
+	unsigned order;
+	bool may;
+
+	run->sized = plan_sizes(run, &order);
+	pthread_mutex_lock(&gate->lock);
+	may = may_enter(gate, run, order);
+	if (may) {
+		gate->running++;
+		gate->sized += run->sized;
+		gate->order = run->sized ? order : gate->order;
+		gate->most = run->company > gate->most ? run->company : gate->most;
+	}
+	pthread_mutex_unlock(&gate->lock);
+	if (!may)
 		return -EBUSY;
-	do
-		if (running < 0 || (!calm && running))
-			return -EBUSY;
-	while (!atomic_compare_exchange_weak(&first->running, &running, calm ? running + 1 : -1));
+	if (run->company != COW_CALM) /* nobody else changes settings */
+		run->settings = host->guard.journal->setting_count;
 	if (host->lane && (!host->bound || !pthread_equal(host->thread, pthread_self()))) {
 		host->bound = lane_pin(host, host->lane);
 		host->thread = pthread_self();
@@ -79,17 +99,44 @@ int lane_enter(struct cow_host *host, bool calm)
 	return 0;
 }
 
-void lane_leave(struct cow_host *host, bool calm)
+int lane_sizes(struct host_run *run)
 {
-	if (calm)
-		host->first->running--;
-	else
-		host->first->running = 0;
+	struct host_gate *gate = &run->host->first->gate;
+	int error = 0;
+
+	pthread_mutex_lock(&gate->lock);
+	if (run->sized && gate->order && !gate->changed) {
+		gate->changed = true;
+		error = sizes_change(run->host->guard.journal, gate->order);
+	}
+	pthread_mutex_unlock(&gate->lock);
+	return error;
 }
 
-bool cow_host_is_calm(cow_host *host, const cow_scenario *scenario)
+void lane_leave(struct host_run *run)
 {
-	struct host_run run = { .host = host, .scenario = scenario };
+	struct host_gate *gate = &run->host->first->gate;
 
-	return plan_is_calm(&run);
+	pthread_mutex_lock(&gate->lock);
+	gate->running--;
+	gate->sized -= run->sized;
+	if (run->company != COW_CALM)
+		gate->most = COW_CALM;
+	if (!gate->sized && gate->changed) {
+		sizes_restore(run->host->guard.journal);
+		gate->changed = false;
+	}
+	pthread_mutex_unlock(&gate->lock);
+}
+
+enum cow_company cow_host_company(const cow_host *host, const cow_scenario *scenario,
+				  unsigned *sizes)
+{
+	struct host_run run = { .host = (cow_host *)(uintptr_t)host, .scenario = scenario };
+	unsigned order;
+	bool sized = plan_sizes(&run, &order);
+
+	if (sizes)
+		*sizes = sized ? order + 1 : 0;
+	return plan_company(&run);
 }

@@ -69,7 +69,7 @@ static const uint64_t *view_of(struct cow_host *host, int pagemap)
 int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 	      struct host_page *out)
 {
-	uint64_t entries[256], first = (addr - host->window) / HOST_PAGE;
+	uint64_t entries[HOST_PMD], first = (addr - host->window) / HOST_PAGE;
 
 	if (pagemap >= 0 && addr >= host->window && first + pages <= host->window_pages) {
 		const uint64_t *view = view_of(host, pagemap);
@@ -79,7 +79,7 @@ int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 		return view ? 0 : -EIO;
 	}
 	for (uint64_t at = 0, part; at < pages; at += part) {
-		part = pages - at < 256 ? pages - at : 256;
+		part = pages - at < HOST_PMD ? pages - at : HOST_PMD;
 		if (read_entries(pagemap, addr + at * HOST_PAGE, part, entries))
 			return -EIO;
 		tell_entries(entries, part, out + at);
@@ -94,15 +94,19 @@ void look_again(struct cow_host *host)
 
 int look_calmly(struct cow_host *host, uint64_t addr, uint64_t pages)
 {
-	uint64_t *entries = cow_zalloc_(&host->allocator, HOST_VIEWS * pages * sizeof(*entries));
+	uint64_t *entries;
 
+	host->calm = true;
+	look_again(host);
+	if (!pages)
+		return 0;
+	entries = cow_zalloc_(&host->allocator, HOST_VIEWS * pages * sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;
 	for (int i = 0; i < HOST_VIEWS; i++)
 		host->views[i] = (struct host_view){ .entries = entries + (uint64_t)i * pages };
 	host->window = addr;
 	host->window_pages = pages;
-	look_again(host);
 	return 0;
 }
 
@@ -113,6 +117,7 @@ void look_warily(struct cow_host *host)
 			     HOST_VIEWS * host->window_pages * sizeof(*host->views[0].entries));
 	memset(host->views, 0, sizeof(host->views));
 	host->window_pages = 0;
+	host->calm = false;
 }
 
 static uint64_t frame_word(int fd, uint64_t frame)
@@ -208,7 +213,7 @@ static void tell_frame(struct host_page *page, uint64_t flags, uint64_t count)
 void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 		    struct host_page *out)
 {
-	enum { RUN = 128 };
+	enum { RUN = HOST_PMD };
 	uint64_t flags[RUN], counts[RUN];
 
 	if (!host->kernel.counts || !host->kernel.frames)
@@ -231,7 +236,7 @@ void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t 
 void look_deeply(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 		 struct host_page *out)
 {
-	if (!host->window_pages)
+	if (!host->calm)
 		look_again(host);
 	look_deeply_on(host, pagemap, addr, pages, out);
 }

@@ -199,7 +199,7 @@ bool plan_allows(struct host_run *run)
 	return true;
 }
 
-static bool is_said(const struct host_run *run, enum cow_verb verb, enum cow_advice advice)
+bool plan_says(const struct host_run *run, enum cow_verb verb, enum cow_advice advice)
 {
 	for (uint32_t i = 0; i < run->scenario->statement_count; i++) {
 		const struct scenario_statement *statement = &run->scenario->statements[i];
@@ -211,28 +211,21 @@ static bool is_said(const struct host_run *run, enum cow_verb verb, enum cow_adv
 	return false;
 }
 
-static int set_folio_order(struct host_run *run)
+bool thp_orders(void)
 {
-	struct host_journal *journal = run->host->guard.journal;
-	unsigned order = (unsigned)wanted_order(run);
-	char path[128];
-	int error = 0;
+	return !access(THP "hugepages-64kB/enabled", W_OK);
+}
 
-	if (!order)
-		return 0;
-	for (unsigned other = 1; other <= 9 && !error; other++) {
-		snprintf(path, sizeof(path), THP "hugepages-%ukB/enabled", 4u << other);
-		error = access(path, F_OK) ? 0 :
-			setting_change(journal, path, other == order ? "madvise" : "never");
-	}
-	return error;
+uint64_t pool_reserved(void)
+{
+	return file_number(HUGETLB "resv_hugepages", 0);
 }
 
 /* Free pages of the pool that nobody has reserved. */
 static uint64_t pages_of_pool(void)
 {
 	uint64_t unused = file_number(HUGETLB "free_hugepages", 0);
-	uint64_t reserved = file_number(HUGETLB "resv_hugepages", 0);
+	uint64_t reserved = pool_reserved();
 
 	return unused > reserved ? unused - reserved : 0;
 }
@@ -289,39 +282,69 @@ static bool many_references(const struct host_run *run)
 	return false;
 }
 
-static bool is_calm(const struct cow_event *event)
+/* Pages of the hugetlb pool, a batch for each process, which takes the CPUs of others, and whole
+ * memory nodes are for one at a time. */
+static bool is_alone(const struct host_run *run)
+{
+	const cow_scenario *scenario = run->scenario;
+	bool alone = scenario->lru_batch || scenario->hugetlb;
+
+	for (uint32_t i = 0; i < scenario->file_count; i++)
+		alone |= scenario->files[i].huge;
+	for (uint32_t i = 0; i < scenario->statement_count; i++) {
+		const struct cow_event *event = &scenario->statements[i].event;
+
+		if (scenario->statements[i].kind == STATEMENT_EVENT)
+			alone |= event->verb == COW_EV_MIGRATE || event->verb == COW_EV_NUMA_HINT ||
+				 (event->verb == COW_EV_MMAP && event->flags & COW_EVENT_HUGETLB);
+	}
+	return alone;
+}
+
+/* What nothing has left for swap cannot come back, nor be dropped. */
+static bool is_calm(const struct cow_event *event, bool swap)
 {
 	switch (event->verb) {
-	case COW_EV_SWAP_OUT:
-	case COW_EV_SWAP_OUT_BEGIN:
-	case COW_EV_WRITEBACK_DONE:
 	case COW_EV_DROP:
 	case COW_EV_SWAP_IN:
+	case COW_EV_WRITEBACK_DONE:
+		return !swap;
+	case COW_EV_SWAP_OUT_BEGIN:
 	case COW_EV_SWAPOFF:
 	case COW_EV_KSM:
-	case COW_EV_MIGRATE:
-	case COW_EV_NUMA_HINT:
-	case COW_EV_SPLIT:
 		return false;
 	case COW_EV_MADVISE:
-		return event->flags != COW_ADV_PAGEOUT && event->flags != COW_ADV_MERGEABLE &&
-		       event->flags != COW_ADV_UNMERGEABLE && event->flags != COW_ADV_NOHUGEPAGE;
+		return event->flags != COW_ADV_MERGEABLE && event->flags != COW_ADV_UNMERGEABLE;
 	default:
 		return true;
 	}
 }
 
-bool plan_is_calm(const struct host_run *run)
+static bool wants_swap(const struct host_run *run)
+{
+	return plan_says(run, COW_EV_SWAP_OUT, 0) ||
+	       plan_says(run, COW_EV_MADVISE, COW_ADV_PAGEOUT);
+}
+
+enum cow_company plan_company(const struct host_run *run)
 {
 	const cow_scenario *scenario = run->scenario;
+	bool swap = wants_swap(run), calm = !swap && !many_references(run);
 
-	if (may_be_huge(run) || many_references(run) || scenario->lru_batch)
-		return false;
+	if (is_alone(run))
+		return COW_ALONE;
 	for (uint32_t i = 0; i < scenario->statement_count; i++)
-		if (scenario->statements[i].kind == STATEMENT_EVENT &&
-		    !is_calm(&scenario->statements[i].event))
-			return false;
-	return true;
+		if (scenario->statements[i].kind == STATEMENT_EVENT)
+			calm &= is_calm(&scenario->statements[i].event, swap);
+	return calm ? COW_CALM : COW_RESTLESS;
+}
+
+bool plan_sizes(const struct host_run *run, unsigned *order)
+{
+	int wanted = wanted_order(run);
+
+	*order = wanted > 0 ? (unsigned)wanted : 0;
+	return may_be_huge(run);
 }
 
 static int set_pipe_size(struct host_run *run)
@@ -331,8 +354,7 @@ static int set_pipe_size(struct host_run *run)
 
 bool plan_prepare(struct host_run *run)
 {
-	bool swap = is_said(run, COW_EV_SWAP_OUT, 0) ||
-		    is_said(run, COW_EV_MADVISE, COW_ADV_PAGEOUT);
+	bool swap = wants_swap(run);
 	bool pool = run->scenario->hugetlb != 0;
 	int error;
 
@@ -340,12 +362,12 @@ bool plan_prepare(struct host_run *run)
 		pool |= run->scenario->statements[i].kind == STATEMENT_EVENT &&
 			run->scenario->statements[i].event.verb == COW_EV_MMAP &&
 			(run->scenario->statements[i].event.flags & COW_EVENT_HUGETLB);
-	run->host->huge = may_be_huge(run);
-	error = set_folio_order(run);
+	run->host->huge = run->sized;
+	error = lane_sizes(run);
 	if (error)
 		return cannot(run, "the size of huge pages cannot be set", error);
 	/* A page that is referenced when its mapping goes is, for a while, one reservation less. */
-	if (pool && run->scenario->ref_count && file_number(HUGETLB "resv_hugepages", 0))
+	if (pool && run->scenario->ref_count && pool_reserved())
 		return refuse(run, 1, "pages of the pool are reserved, so what a reference to one does "
 				      "cannot be told");
 	error = pool ? set_pool(run) : 0;
@@ -357,6 +379,8 @@ bool plan_prepare(struct host_run *run)
 	error = swap ? swap_ready(run) : 0;
 	if (error)
 		return cannot(run, "no swap file", error);
+	if (swap && swap_disturbed(run->host))
+		return refuse(run, 1, swap_disturbed(run->host));
 	error = references_prepare(run);
 	if (error)
 		return cannot(run, "a pipe or a ring", error);

@@ -270,11 +270,53 @@ static int bring_back(struct host_run *run, const bool *cached, const struct cow
 	return error;
 }
 
+/*
+ * How many mapped pages that are not to go are in the swap cache.  Before 5.18 reclaim comes by locked
+ * pages, too (mlock_vma_page marks what it cannot take off its list), and frees the slot of one that no
+ * entry names (shrink_page_list: activate_locked).
+ */
+static int count_cached(struct host_run *run, uint64_t targets, uint64_t *count)
+{
+	int error = 0;
+
+	*count = 0;
+	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+		for (uint32_t i = 0; i < run->scenario->region_count && !error; i++) {
+			uint64_t pages = run->scenario->region_info[i].pages;
+
+			if (!run->process[slot].pid || !run->region[i].made)
+				continue;
+			error = host_look(run->host, run->process[slot].pagemap,
+					  host_addr(run, i, 0), pages, run->after);
+			for (uint64_t j = 0; j < pages && !error; j++)
+				*count += run->after[j].present &&
+					  !is_target(run, run->after[j].entry, targets) &&
+					  frame_flags(run->host, run->after[j].entry) >>
+							  KPF_SWAPCACHE_BIT & 1;
+		}
+	return error;
+}
+
+static int skip_if_freed(struct host_run *run, uint64_t targets, uint64_t cached)
+{
+	uint64_t left;
+	int error = count_cached(run, targets, &left);
+
+	if (error || left >= cached)
+		return error;
+	run->skipped = true;
+	host_say(run->host, "%.100s:%u: reclaim freed the slot of a page that is locked",
+		 cow_scenario_name(run->scenario), run->line);
+	return -EIO;
+}
+
 /* targets: pages of run->before that may go; 0: none that is mapped. */
 int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t slot,
 			   uint64_t targets)
 {
+	bool frees_locked = run->host->kernel.major < 6;
 	size_t slots = run->host->swap_pages + 2;
+	uint64_t mapped = 0;
 	bool *cached;
 	int error;
 
@@ -286,6 +328,8 @@ int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t s
 	}
 	cached = cow_zalloc_(&run->host->allocator, slots);
 	error = cached ? note_slots(run, cached) : -ENOMEM;
+	if (!error && frees_locked)
+		error = count_cached(run, targets, &mapped);
 	if (!error)
 		error = lock_pages(run, targets, LOCK_ALL);
 
@@ -303,6 +347,8 @@ int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t s
 		error = lock_pages(run, targets, UNLOCK_ALL);
 	if (!error)
 		error = swap_drain(run, slot); /* munlock has a batch of its own */
+	if (!error && mapped)
+		error = skip_if_freed(run, targets, mapped);
 	if (!error)
 		error = bring_back(run, cached, event, slot, targets);
 	cow_release_(&run->host->allocator, cached, slots);

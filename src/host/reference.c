@@ -110,6 +110,8 @@ static int pipe_open(struct host_reference *reference, uint64_t buffers)
 {
 	uint64_t room = 16;
 
+	if (buffers > (1u << 30) / HOST_PAGE)
+		return -ENOSPC; /* no pipe can be made so large */
 	if (pipe2(reference->pipe, O_CLOEXEC | O_NONBLOCK))
 		return -errno;
 	while (room < buffers)

@@ -49,7 +49,7 @@ static int set_up(struct host_run *run)
 		return -ENOMEM;
 	}
 	/* where nothing is huge all regions can lie beside each other, and be looked at together */
-	scenario_lay_out(scenario, run->calm ? 1 : HOST_PMD, layout);
+	scenario_lay_out(scenario, run->company == COW_CALM && !run->sized ? 1 : HOST_PMD, layout);
 	for (uint32_t i = 0; i < scenario->region_count; i++) {
 		uint64_t end = layout[i] + scenario->region_info[i].pages;
 
@@ -57,8 +57,8 @@ static int set_up(struct host_run *run)
 		window = end > window ? end : window;
 	}
 	unmake(host, layout, scenario->region_count, sizeof(*layout));
-	return run->calm && window && window <= CALM_PAGES ? look_calmly(host, HOST_BASE, window)
-							   : 0;
+	return run->company == COW_CALM
+		       ? look_calmly(host, HOST_BASE, window <= CALM_PAGES ? window : 0) : 0;
 }
 
 static void tear_down(struct host_run *run)
@@ -73,7 +73,8 @@ static void tear_down(struct host_run *run)
 	for (uint32_t i = 0; i < HOST_FILES; i++)
 		if (run->file[i] >= 0)
 			close(run->file[i]);
-	settings_restore(host->guard.journal, run->settings);
+	if (run->company != COW_CALM)
+		settings_restore(host->guard.journal, run->settings);
 	unmake(host, run->region, scenario->region_count, sizeof(*run->region));
 	unmake(host, run->cached, run->slots, sizeof(*run->cached));
 	unmake(host, run->before, pages, sizeof(*run->before));
@@ -86,8 +87,11 @@ static int start_workers(struct host_run *run)
 	struct host_order drain = { .kind = ORDER_DRAIN };
 	int error = 0;
 
-	for (uint32_t i = 0; i < run->scenario->started && !error; i++)
+	for (uint32_t i = 0; i < run->scenario->started && !error; i++) {
 		error = process_start_first(run, i);
+		if (!error)
+			error = ksm_enter(run, i);
+	}
 	if (!error && run->scenario->lru_batch) /* what they touched to be there is none of it */
 		error = process_order(run, 0, &drain);
 	return error;
@@ -144,8 +148,7 @@ static void ask_all(struct host_run *run)
 int host_run(struct cow_host *host, const cow_scenario *scenario,
 	     const struct host_watcher *watcher, enum cow_host_status *status)
 {
-	struct host_run run = { .host = host, .scenario = scenario,
-				.settings = host->guard.journal->setting_count };
+	struct host_run run = { .host = host, .scenario = scenario };
 	int result;
 
 	for (uint32_t i = 0; i < HOST_FILES; i++)
@@ -155,8 +158,8 @@ int host_run(struct cow_host *host, const cow_scenario *scenario,
 	*status = COW_HOST_SKIPPED;
 	if (!plan_allows(&run))
 		return 0;
-	run.calm = plan_is_calm(&run);
-	result = lane_enter(host, run.calm);
+	run.company = plan_company(&run);
+	result = lane_enter(&run);
 	if (result)
 		return result;
 	result = set_up(&run);
@@ -178,6 +181,6 @@ int host_run(struct cow_host *host, const cow_scenario *scenario,
 		result = 0;
 	}
 	tear_down(&run);
-	lane_leave(host, run.calm);
+	lane_leave(&run);
 	return result < 0 ? result : 0;
 }

@@ -98,6 +98,7 @@ static void close_session(struct cow_host *host)
 	close_what_is_own(host);
 	close_fd(host->kpageflags);
 	close_fd(host->kpagecount);
+	pthread_mutex_destroy(&host->gate.lock);
 }
 
 static int open_session(struct cow_host *host)
@@ -106,10 +107,14 @@ static int open_session(struct cow_host *host)
 
 	host->first = host;
 	host->lanes = 1;
+	error = -pthread_mutex_init(&host->gate.lock, NULL);
+	if (error)
+		return error;
 	host->guard.around = around_open();
 	error = guard_start(&host->guard);
 	if (error) {
 		close_fd(host->guard.around);
+		pthread_mutex_destroy(&host->gate.lock);
 		return error;
 	}
 	host->workers = host->guard.journal->worker[0];
@@ -148,6 +153,12 @@ static int open_lane(struct cow_host *host, struct cow_host *first)
 	return error;
 }
 
+void cow_host_patience(cow_host *host, uint32_t milliseconds)
+{
+	if (host)
+		host->patience = milliseconds ? milliseconds : PATIENCE_MS;
+}
+
 int cow_host_open(const struct cow_host_options *options, cow_host **out)
 {
 	struct cow_host_options defaults;
@@ -167,7 +178,7 @@ int cow_host_open(const struct cow_host_options *options, cow_host **out)
 		return -ENOMEM;
 	host->allocator = options->allocator;
 	host->facts = options->facts;
-	host->patience = options->patience ? options->patience : PATIENCE_MS;
+	cow_host_patience(host, options->patience);
 	host->kpageflags = host->kpagecount = -1;
 	host->spare[0] = host->spare[1] = host->tee[0] = host->tee[1] = -1;
 	error = options->beside ? open_lane(host, options->beside) : open_session(host);
@@ -211,7 +222,10 @@ unsigned cow_host_generates(const cow_host *host)
 	       (kernel->io_uring ? 0 : COW_GENERATE_NO_IO_URING) |
 	       (kernel->collapse ? 0 : COW_GENERATE_NO_COLLAPSE) |
 	       (kernel->populate ? 0 : COW_GENERATE_NO_POPULATE) |
-	       (kernel->frames ? 0 : COW_GENERATE_NO_SWAP);
+	       (kernel->frames ? 0 : COW_GENERATE_NO_SWAP) |
+	       (kernel->hugetlb ? 0 : COW_GENERATE_NO_HUGETLB) |
+	       (pool_reserved() ? COW_GENERATE_NO_HUGETLB_REFS : 0) |
+	       (thp_orders() ? 0 : COW_GENERATE_NO_THP_ORDERS);
 }
 
 const char *cow_host_reason(const cow_host *host)

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+
 enum { RESTORE_TRIES = 200 };
 
 int file_get(const char *path, char *text, size_t size)
@@ -66,23 +68,38 @@ static void chosen_word(char *text)
 	memmove(text, from + 1, (size_t)(to - from));
 }
 
-int setting_change(struct host_journal *journal, const char *path, const char *value)
+/* True if a setting is another, and fits in the journal: `setting` says then what it was. */
+static int note(struct host_setting *setting, const char *path, const char *value, bool *other)
 {
-	struct host_setting *setting = &journal->settings[journal->setting_count];
 	char text[128];
 	int error = file_get(path, text, sizeof(text));
 
+	*other = false;
 	if (error)
 		return error;
 	chosen_word(text);
 	if (!strcmp(text, value))
 		return 0;
-	if (journal->setting_count == HOST_SETTINGS)
+	if (!setting)
 		return -ENOSPC;
+	*other = true;
+	if (setting->set)
+		return 0; /* what it was is known */
 	snprintf(setting->path, sizeof(setting->path), "%s", path);
 	snprintf(setting->value, sizeof(setting->value), "%.63s", text);
 	setting->set = 1;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* the guardian sees the note before the change */
+	return 0;
+}
+
+int setting_change(struct host_journal *journal, const char *path, const char *value)
+{
+	bool full = journal->setting_count == HOST_SETTINGS, other;
+	int error = note(full ? NULL : &journal->settings[journal->setting_count], path, value,
+			 &other);
+
+	if (error || !other)
+		return error;
 	journal->setting_count++;
 	return file_put(path, value);
 }
@@ -110,6 +127,34 @@ void settings_restore(struct host_journal *journal, uint32_t mark)
 			put_back(setting);
 		setting->set = 0;
 		journal->setting_count--;
+	}
+}
+
+int sizes_change(struct host_journal *journal, unsigned order)
+{
+	char path[sizeof(journal->sizes->path)];
+	bool other;
+	int error = 0;
+
+	for (unsigned i = 1; i < HOST_SIZES && !error; i++) {
+		const char *value = i == order ? "madvise" : "never";
+
+		snprintf(path, sizeof(path), THP "hugepages-%ukB/enabled", 4u << i);
+		if (access(path, F_OK))
+			continue;
+		error = note(&journal->sizes[i], path, value, &other);
+		if (!error && other)
+			error = file_put(path, value);
+	}
+	return error;
+}
+
+void sizes_restore(struct host_journal *journal)
+{
+	for (unsigned i = 1; i < HOST_SIZES; i++) {
+		if (journal->sizes[i].set)
+			put_back(&journal->sizes[i]);
+		journal->sizes[i].set = 0;
 	}
 }
 

@@ -42,3 +42,20 @@ bool simulation_look(struct simulation *simulation, uint32_t process, uint32_t r
 	return !cow_page_look(engine->machine, engine->processes[process],
 			      place_addr(engine, region, page), out);
 }
+
+bool simulation_looks(struct simulation *simulation, uint32_t process, struct page_looks *looks)
+{
+	struct engine *engine = &simulation->engine;
+	uint32_t number;
+
+	*looks = (struct page_looks){ .mm = engine->processes[process].index };
+	return !cow_mm_number(engine->machine, engine->processes[process], &number);
+}
+
+void simulation_look_next(struct simulation *simulation, struct page_looks *looks, uint32_t region,
+			  uint64_t page, struct cow_page *out)
+{
+	struct engine *engine = &simulation->engine;
+
+	page_look_next(engine->machine, looks, engine->base + engine->pages[region] + page, out);
+}

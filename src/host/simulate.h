@@ -7,6 +7,7 @@
 #define COWLAB_HOST_SIMULATE_H
 
 #include "engine/engine.h"
+#include "kernel/looks.h"
 
 struct simulation {
 	struct engine engine;
@@ -22,5 +23,10 @@ const char *simulation_refused(const struct simulation *simulation);
 /* False if the process does not live. */
 bool simulation_look(struct simulation *simulation, uint32_t process, uint32_t region,
 		     uint64_t page, struct cow_page *out);
+/* The same of many pages of a process, in ascending order, while nothing changes; all but their
+ * `pincount`.  False if the process does not live. */
+bool simulation_looks(struct simulation *simulation, uint32_t process, struct page_looks *looks);
+void simulation_look_next(struct simulation *simulation, struct page_looks *looks, uint32_t region,
+			  uint64_t page, struct cow_page *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include "host/host.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
@@ -16,7 +17,7 @@
 #define MEMCG "/sys/fs/cgroup/memory"
 #define MEMCG2 "/sys/fs/cgroup"
 
-enum { SWAP_LABEL = 4086, SWAP_HEADER = 1024, SWAP_MOST = 16383 };
+enum { SWAP_LABEL = 4086, SWAP_HEADER = 1024, SWAP_MOST = 16383, SWAPOFF_TRIES = 1000 };
 
 /* What mkswap writes: version, last page, no bad pages, and the label at the end of page 0. */
 static int swap_format(int fd, uint64_t slots)
@@ -72,13 +73,24 @@ static int swap_on(struct cow_host *host, uint64_t slots)
 	return 0;
 }
 
+int swap_remove(const char *name)
+{
+	for (int i = 0; i < SWAPOFF_TRIES; i++) {
+		if (!swapoff(name))
+			return 0;
+		if (errno != EINTR)
+			return -errno;
+	}
+	return -EINTR;
+}
+
 void swap_end(struct cow_host *host)
 {
 	struct host_journal *journal = host->guard.journal;
 
 	if (!host->swap_pages)
 		return;
-	swapoff(journal->swap);
+	swap_remove(journal->swap);
 	unlink(journal->swap);
 	journal->swap[0] = 0;
 	host->swap_pages = 0;
@@ -103,6 +115,43 @@ static void make_group(struct cow_host *host)
 	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
 	snprintf(pid, sizeof(pid), "%d", (int)host->nursery);
 	file_put(path, pid); /* workers are born into it */
+}
+
+/* The swap file of a session that was killed together with its guardian: sessions are alone on
+ * a machine. */
+static bool is_left_behind(const char *name)
+{
+	const char *pid = strstr(name, "/cowlab-swap-");
+
+	return pid && kill((pid_t)atoi(pid + strlen("/cowlab-swap-")), 0) && errno == ESRCH;
+}
+
+const char *swap_disturbed(const struct cow_host *host)
+{
+	FILE *file = fopen("/proc/swaps", "r");
+	unsigned long long size, used, all = 0, taken = 0;
+	char line[512], name[256];
+	bool beside = false;
+	int priority;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%255s %*s %llu %llu %d", name, &size, &used, &priority) != 4 ||
+		    !strcmp(name, host->guard.journal->swap))
+			continue;
+		if (is_left_behind(name) && !swap_remove(name)) {
+			unlink(name);
+			continue;
+		}
+		beside |= priority >= SWAP_FLAG_PRIO_MASK;
+		all += size;
+		taken += used;
+	}
+	if (file)
+		fclose(file);
+	if (beside)
+		return "other swap has the highest priority, too, and may get the pages";
+	return 2 * taken > all ? "other swap is more than half full, so that a slot is given back "
+				 "as its page comes in" : NULL;
 }
 
 int swap_ready(struct host_run *run)

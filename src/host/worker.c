@@ -46,10 +46,15 @@ static long uffd_open(void)
 	close(probe);
 	/* a fault that would wait is a SIGBUS instead, and so seen at once */
 	wanted.features = api.features & (HOST_UFFD_SIGBUS | HOST_UFFD_WP | HOST_UFFD_WP_SHMEM);
-	self.uffd = uffd_descriptor();
-	if (self.uffd < 0)
+	probe = uffd_descriptor();
+	if (probe < 0)
 		return -errno;
-	return ioctl(self.uffd, HOST_UFFDIO_API, &wanted) ? -errno : 0;
+	if (ioctl(probe, HOST_UFFDIO_API, &wanted)) {
+		close(probe);
+		return -errno;
+	}
+	self.uffd = probe;
+	return 0;
 }
 
 static long uffd_register(uint64_t addr, uint64_t pages, uint64_t mode)

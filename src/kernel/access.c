@@ -17,6 +17,22 @@ static bool access_allowed(const struct vma *vma, bool write)
 	return vma->flags & (write ? VMA_WRITE : VMA_READ);
 }
 
+/* Behind which page of the VMA the access is no longer allowed; 0: it is not at all.  A huge page that a
+ * forced write or fork left writable may be written: the MMU knows no VMA. */
+static uint64_t allowed_until(cow_machine *m, struct fault *at)
+{
+	const struct vma *vma = vma_at(m, at->vma);
+	bool write = at->flags & FAULT_WRITE;
+
+	if (access_allowed(vma, write))
+		return vma->end;
+	if (write && (vma->flags & VMA_HUGETLB) &&
+	    (m->policy->flags & (COW_POLICY_FORCE_OPENS_HUGETLB | COW_POLICY_FORK_OPENS_HUGETLB)) &&
+	    at_find(m, at) && entry_allows(*at_entry(at), true))
+		return at->leaf.first + pmd_pages(m);
+	return 0;
+}
+
 /* The access itself, once the PTE allows it.  Returns what the page holds then. */
 static inline uint64_t access_page(cow_machine *m, const struct access *access,
 				   const struct fault *at, uint64_t *pte, uint32_t frame)
@@ -133,11 +149,11 @@ static int access_range(cow_machine *m, const struct access *access, uint64_t fi
 
 		if (at.page >= vma_end) {
 			at.vma = vma_covering(m, at.mm, at.page);
-			if (!at.vma || !access_allowed(vma_at(m, at.vma), access->write)) {
+			vma_end = at.vma ? allowed_until(m, &at) : 0;
+			if (!vma_end) {
 				result_add(result, COW_OUT_SEGV);
 				break;
 			}
-			vma_end = vma_at(m, at.vma)->end;
 			huge = vma_at(m, at.vma)->flags & VMA_HUGEPAGE;
 			runs = possible && vma_runs(vma_at(m, at.vma));
 		}

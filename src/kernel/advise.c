@@ -35,7 +35,8 @@ static int advise_flags(const cow_machine *m, const struct vma *vma, enum cow_ad
 		*flags &= ~(uint32_t)VMA_MERGEABLE;
 		break;
 	case COW_ADV_HUGEPAGE:
-		if (!pmd_possible(m) || (vma->flags & VMA_HUGETLB))
+		/* v4.5+: of any memory, whether a huge page can ever be there or not */
+		if (!pmd_possible(m))
 			return -EINVAL;
 		*flags = (*flags & ~(uint32_t)VMA_NOHUGEPAGE) | VMA_HUGEPAGE;
 		break;

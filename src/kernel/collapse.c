@@ -239,8 +239,7 @@ int collapse_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 
 int collapse_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
-	uint64_t left = m->state.frames - m->state.frames_used;
-	uint64_t folios = 0, swapped = 0;
+	uint64_t folios = 0, swapped = 0, most = m->state.frames >> pmd_order(m);
 	struct leaf leaf;
 	int error;
 
@@ -259,8 +258,9 @@ int collapse_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	/* What swapping in may need is what faults may need; then its frames again, with the
 	 * folios. */
 	error = fault_reserve(m, mm, first, end, false, 1);
-	if (folios > left >> pmd_order(m))
-		folios = left >> pmd_order(m);
+	/* Not only of those frames that are free now: each collapse gives back the small pages. */
+	if (folios > most)
+		folios = most;
 	return error ? error : folio_reserve(m, 2 * swapped, pmd_order(m), folios);
 }
 

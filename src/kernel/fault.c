@@ -58,7 +58,7 @@ static void vma_wants(cow_machine *m, const struct vma *in, uint64_t first, uint
 						vma_pgoff(in, first), vma_pgoff(in, end - 1) + 1);
 	if (in->object && !(in->flags & (VMA_SHARED | VMA_HUGETLB)))
 		wants->frames += end - first;
-	if (in->flags & (VMA_HUGEPAGE | VMA_HUGETLB)) {
+	if ((in->flags & (VMA_HUGEPAGE | VMA_HUGETLB)) || m->state.pmds) {
 		wants->folios += huge_wanted(m, in, first, end, &order) << (in->object != 0);
 		if (order > wants->order)
 			wants->order = order;
@@ -258,6 +258,8 @@ static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault, const stru
 		else if (frame->mapcount == 1)
 			frame->owner = vma->anon;
 		marker_put(m, &fault->leaf, fault->slot, frame, !PLANTED(10));
+		if (frame->flags & FRAME_LARGE)
+			folio_head_owned(m, fault->old);
 		note_page(m, COW_CHANGE_REUSE, fault->vma, fault->page, fault->old, 0, 0);
 	}
 	if (fault->flags & FAULT_WRITE) {

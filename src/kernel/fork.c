@@ -60,11 +60,11 @@ static uint64_t early_copies(cow_machine *m, uint32_t parent, uint32_t vma)
 
 static int fork_reserve(cow_machine *m, uint32_t parent)
 {
+	int error = machine_reserve(m, POOL_MM, 1); /* may move what mm_at finds */
 	const struct mm *mm = mm_at(m, parent);
 	uint64_t pmds = mm->pages >> m->state.bits[0];
 	uint64_t tables = mm->tables;
 	uint64_t copies = 0, huge = 0;
-	int error = machine_reserve(m, POOL_MM, 1);
 
 	for (uint32_t at = mm->vma_first; at; at = vma_at(m, at)->next) {
 		const struct vma *vma = vma_at(m, at);

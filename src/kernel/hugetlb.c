@@ -1,150 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * hugetlb, after mm/hugetlb.c: pages of a pool of their own, each mapped by a PMD, never split,
- * never swapped, never merged.  Faults, fork and mprotect of them, and the reservations.
- *
- * A private mapping is promised its pages when it is made (VMA_RESERVED): so many pages of the
- * pool that are free are reserved for it as it has PMDs that do not map an anonymous page yet.
- * That is a function of the page tables, so there is no resv_map; a page that is given up by
- * madvise dontneed is promised again, as since v6.9.  Shared anonymous memory keeps its promise in
- * the object, by number.  Children have none.  userfaultfd, NUMA hints and soft-dirty tracking
- * leave hugetlb alone here.
+ * never swapped, never merged.  Faults, fork and mprotect of them.  userfaultfd, NUMA hints and
+ * soft-dirty tracking leave hugetlb alone here.  The pool, and what is promised of it, is in
+ * hugetlb_pool.c.
  */
 #include "kernel/ask.h"
+#include "kernel/hugetlb.h"
 #include "machine/plant.h"
-
-/* ---- the pool ---- */
-
-/* Pages of the pool that nobody was promised. */
-static uint32_t unreserved(const cow_machine *m)
-{
-	uint32_t free = m->state.pool_free, reserved = m->state.pool_reserved;
-
-	return free > reserved ? free - reserved : 0;
-}
-
-bool hugetlb_spare(const cow_machine *m, uint64_t pages)
-{
-	return pages <= unreserved(m);
-}
-
-/* alloc_hugetlb_folio: a page of zeroes, from a reservation or from what is left; 0: there is
- * none. */
-static uint32_t pool_page(cow_machine *m, bool reserved)
-{
-	uint32_t folio;
-
-	if (reserved ? !m->state.pool_free : !unreserved(m) && !(PLANTED(55) && m->state.pool_free))
-		return 0;
-	folio = folio_alloc(m, pmd_order(m), true);
-	if (!folio)
-		return 0;
-	folio_at(m, folio)->flags = FOLIO_HUGETLB;
-	m->state.pool_free--;
-	if (reserved)
-		m->state.pool_reserved--;
-	return folio;
-}
-
-uint32_t hugetlb_page(cow_machine *m, uint32_t object, uint64_t index, bool reserved)
-{
-	uint32_t folio = pool_page(m, reserved);
-
-	if (folio) {
-		folio_make_shared(m, folio, object, index);
-		object_add_huge(m, object, index, folio);
-	}
-	return folio;
-}
-
-int hugetlb_room(cow_machine *m, uint64_t first, uint64_t pages)
-{
-	if ((first | pages) & (pmd_pages(m) - 1))
-		return machine_fail(m, -EINVAL, "hugetlb memory has whole huge pages");
-	if (!hugetlb_spare(m, pages >> m->state.bits[0]))
-		return machine_fail(m, -ENOMEM, "%u pages of the hugetlb pool are free",
-				    unreserved(m));
-	return 0;
-}
-
-void hugetlb_map(cow_machine *m, uint32_t index)
-{
-	struct vma *vma = vma_at(m, index);
-	uint32_t pages = (uint32_t)((vma->end - vma->start) >> m->state.bits[0]);
-
-	if (!(vma->flags & VMA_SHARED)) {
-		vma->flags |= VMA_RESERVED;
-	} else {
-		if (object_at(m, vma->object)->flags & OBJECT_FILE)
-			return;
-		object_at(m, vma->object)->reserved += pages;
-	}
-	m->state.pool_reserved += pages;
-}
-
-/* True if the PMD maps a private page; it has used the page that it was promised then. */
-static bool maps_anon(const cow_machine *m, uint64_t pmd)
-{
-	return frame_at(m, pte_frame(pmd))->flags & FRAME_ANON;
-}
-
-void hugetlb_unmap(cow_machine *m, uint32_t index)
-{
-	const struct vma *vma = vma_at(m, index);
-
-	m->state.pool_reserved -= (uint32_t)((vma->end - vma->start) >> m->state.bits[0]);
-}
-
-void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf)
-{
-	if ((vma_at(m, vma)->flags & VMA_RESERVED) && maps_anon(m, *leaf->pmd))
-		m->state.pool_reserved++;
-}
-
-uint64_t hugetlb_length(const cow_machine *m, uint64_t pages)
-{
-	if (!pmd_possible(m) || pages >= m->pages)
-		return pages;
-	return (pages + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
-}
-
-bool hugetlb_splits(const cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
-{
-	const struct vma *in = vma_at(m, vma);
-
-	return !(in->flags & VMA_HUGETLB) ||
-	       !((in->start < first ? first & (pmd_pages(m) - 1) : 0) |
-		 (in->end > end ? end & (pmd_pages(m) - 1) : 0));
-}
-
-bool hugetlb_aligned(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
-{
-	const uint64_t ends[2] = { first, end };
-
-	for (int i = 0; i < 2; i++) {
-		uint32_t vma = ends[i] & (pmd_pages(m) - 1) ? vma_look(m, mm, ends[i]) : 0;
-
-		if (vma && vma_at(m, vma)->start < ends[i] && (vma_at(m, vma)->flags & VMA_HUGETLB))
-			return false;
-	}
-	return true;
-}
-
-/* True if the page lies behind the end of its file. */
-static bool behind_end(const cow_machine *m, const struct vma *vma, uint64_t page)
-{
-	return vma->object && (object_at(m, vma->object)->flags & OBJECT_FILE) &&
-	       vma_pgoff(vma, page) >= object_at(m, vma->object)->pages;
-}
-
-bool hugetlb_starved(const cow_machine *m, uint32_t mm, uint64_t page)
-{
-	uint32_t index = vma_look(m, mm, page);
-	const struct vma *vma = vma_at(m, index);
-
-	return index && vma->start <= page && (vma->flags & VMA_HUGETLB) &&
-	       !behind_end(m, vma, page);
-}
 
 /* ---- a page is mapped ---- */
 
@@ -158,11 +21,20 @@ static uint64_t pgoff_of(const cow_machine *m, const struct fault *fault)
 	return vma_pgoff(vma_at(m, fault->vma), pmd_first(m, fault->page));
 }
 
+/* True if what a write fault maps is writable (until v6.0 make_huge_pte and set_huge_ptep_writable do not
+ * ask the VMA, which FOLL_FORCE has overridden). */
+static bool opens(const cow_machine *m, const struct vma *vma)
+{
+	return (vma->flags & VMA_WRITE) ||
+	       ((m->policy->flags & COW_POLICY_FORCE_OPENS_HUGETLB) && !PLANTED(63));
+}
+
 /* make_huge_pte */
 static uint64_t make_pmd(const cow_machine *m, const struct vma *vma, uint32_t folio, bool write)
 {
 	return pte_make(folio_at(m, folio)->head,
-			PTE_HUGE | entry_flags(vma) | (write ? entry_written(vma) : 0));
+			PTE_HUGE | entry_flags(vma) |
+				(write && opens(m, vma) ? PTE_WRITE | PTE_DIRTY | PTE_SOFT : 0));
 }
 
 /* Fills the empty PMD of the fault; the mapping has been counted. */
@@ -205,7 +77,7 @@ static void copy_pages(cow_machine *m, uint32_t to, uint32_t from)
 static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
 {
 	const struct vma *vma = vma_at(m, fault->vma);
-	uint32_t folio = pool_page(m, vma->flags & VMA_RESERVED);
+	uint32_t folio = hugetlb_take(m, vma->flags & VMA_RESERVED);
 	uint64_t pmd;
 
 	if (!folio)
@@ -274,7 +146,7 @@ static enum cow_outcome fault_object(cow_machine *m, struct fault *fault)
 	if (!folio)
 		return COW_OUT_SIGBUS;
 	if (write && !shared) {
-		copy = pool_page(m, vma->flags & VMA_RESERVED);
+		copy = hugetlb_take(m, vma->flags & VMA_RESERVED);
 		if (!copy)
 			return COW_OUT_SIGBUS;
 	}
@@ -368,7 +240,7 @@ static enum cow_outcome wp_reuse(cow_machine *m, struct fault *fault)
 	}
 	if (fault->flags & FAULT_WRITE) {
 		*pmd |= PTE_DIRTY | PTE_YOUNG | PTE_SOFT;
-		if (vma->flags & VMA_WRITE)
+		if (opens(m, vma))
 			*pmd |= PTE_WRITE;
 		machine_count(m, COW_COUNT_REUSES, 1);
 	}
@@ -381,7 +253,7 @@ static uint32_t wp_page(cow_machine *m, struct fault *fault, bool *again)
 {
 	bool owner = vma_at(m, fault->vma)->flags & VMA_RESERVED;
 	bool anon = maps_anon(m, *fault->leaf.pmd);
-	uint32_t folio = pool_page(m, owner && !anon);
+	uint32_t folio = hugetlb_take(m, owner && !anon);
 	bool stolen = *again;
 
 	*again = !folio && owner && anon && !stolen;
@@ -423,7 +295,7 @@ enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
 	if (pmd_find(m, mm_at(m, fault->mm)->root, fault->page, &fault->leaf))
 		return fault_wp_huge(m, fault);
 	fault->leaf = (struct leaf){ 0 };
-	if ((vma->flags & VMA_UNMAPPED) || behind_end(m, vma, fault->page))
+	if ((vma->flags & VMA_UNMAPPED) || hugetlb_behind_end(m, vma, fault->page))
 		return COW_OUT_SIGBUS;
 	/* Where the file has no page, a private mapping gets one of its own at once, to read too. */
 	if (vma->object && !(vma->flags & VMA_SHARED) &&
@@ -438,7 +310,7 @@ enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
 static bool early_copy(cow_machine *m, uint32_t child_vma, const struct leaf *from, uint64_t *pmd)
 {
 	const struct vma *vma = vma_at(m, child_vma);
-	uint32_t folio = pool_page(m, false);
+	uint32_t folio = hugetlb_take(m, false);
 	uint32_t new;
 
 	if (!folio)
@@ -451,6 +323,8 @@ static bool early_copy(cow_machine *m, uint32_t child_vma, const struct leaf *fr
 		note_page(m, COW_CHANGE_EARLY_COPY, child_vma, from->first + i, new + i, 0,
 			  pte_frame(*from->pmd) + i);
 	*pmd = make_pmd(m, vma, folio, true) | PTE_DIRTY | PTE_SOFT;
+	if ((m->policy->flags & COW_POLICY_FORK_OPENS_HUGETLB) && !PLANTED(64))
+		*pmd |= PTE_WRITE; /* until v6.13 make_huge_pte does not ask the child's VMA */
 	pmd_marker_put(m, pmd, true);
 	machine_count(m, COW_COUNT_EARLY_COPIES, 1);
 	return true;

@@ -313,8 +313,9 @@ uint32_t huge_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, struct leaf
 void huge_zap(cow_machine *m, uint32_t vma, const struct leaf *leaf);
 /* mprotect of a whole PMD; the VMA has its new flags. */
 void huge_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf);
-/* mremap of a whole PMD to page `to`.  False: it cannot move whole. */
-bool huge_move(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t to);
+/* mremap of a whole PMD to page `to`, with those of its flags that are kept.  False: it cannot move
+ * whole. */
+bool huge_move(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t to, uint64_t kept);
 /* madvise collapse of whole huge pages in a range of a VMA.  Returns 0, -EINVAL, -ENOMEM, -EBUSY. */
 int collapse_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end);
 int collapse_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
@@ -322,7 +323,7 @@ int collapse_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
 uint64_t huge_wanted(const cow_machine *m, const struct vma *vma, uint64_t first, uint64_t end,
 		     uint32_t *order);
 
-/* ---- hugetlb.c ---- */
+/* ---- hugetlb.c, hugetlb_pool.c ---- */
 
 /* hugetlb_fault: on any page of a VMA with VMA_HUGETLB. */
 enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault);
@@ -370,7 +371,11 @@ static inline bool uffd_blocks(const struct vma *vma, uint64_t entry, unsigned f
 /* A NUMA hint fault: the entry is protnone although its VMA can be read.  Makes it present again. */
 void numa_fault(cow_machine *m, struct fault *fault);
 
-/* ---- ksm.c ---- */
+/* ---- unmerge.c ---- */
+
+/* break_cow: the page of KSM at hand becomes the process's own, if a frame is left.  Needs one in
+ * reserve. */
+void break_cow(cow_machine *m, struct fault *at);
 
 /* madvise unmergeable: every KSM page of a VMA's part becomes an ordinary one.  Needs what write faults
  * need.  Returns 0, or -ENOMEM: no simulated frame is left. */

@@ -4,6 +4,7 @@
  * reverse map; the lists of address spaces and references; and the two calls without a page.
  */
 #include "kernel/kernel.h"
+#include "kernel/looks.h"
 
 int cow_mm_number(const cow_machine *m, cow_mm handle, uint32_t *out)
 {
@@ -70,8 +71,6 @@ static void look_frame(const cow_machine *m, uint32_t index, struct cow_page *ou
 	out->refcount = page_refcount(m, index);
 	out->mapcount = page_mapcount(m, index);
 	out->folio_mapcount = page_folio_mapcount(m, index);
-	out->pincount = frame_large(m, index) ? folio_of(m, index)->pincount
-					      : frame_pincount(m, index);
 	out->value = frame_body(m, index)->value;
 	if (out->swapcache)
 		out->slot = frame_slot(m, index);
@@ -110,13 +109,43 @@ static void look_entry(const cow_machine *m, const struct leaf *leaf, uint64_t p
 	out->swapcount = out->slot ? slot_at(m, out->slot)->count : 0;
 }
 
+/* The VMA and the leaf table of the page before will do for most pages. */
+void page_look_next(const cow_machine *m, struct page_looks *looks, uint64_t page,
+		    struct cow_page *out)
+{
+	const struct vma *vma = looks->vma ? vma_at(m, looks->vma) : NULL;
+	const struct leaf *leaf = &looks->leaf;
+
+	*out = (struct cow_page){ 0 };
+	if (!vma || page >= vma->end) {
+		looks->vma = vma_look(m, looks->mm, page);
+		vma = looks->vma ? vma_at(m, looks->vma) : NULL;
+	}
+	if (!vma || vma->start > page)
+		return;
+	out->mapped = true;
+	out->prot = vma->flags & VMA_WRITE ? COW_PROT_RW
+		    : vma->flags & VMA_READ ? COW_PROT_READ
+					    : COW_PROT_NONE;
+	out->vma_start = vma->start << m->state.page_shift;
+	out->vma_end = vma->end << m->state.page_shift;
+	if (page >= looks->end) {
+		uint64_t at = page;
+
+		looks->end = page + 1;
+		looks->there = leaf_next(m, mm_at(m, looks->mm)->root, &at, page + 1, &looks->leaf);
+		if (looks->there)
+			looks->end = leaf->first + leaf_entries(m);
+	}
+	if (looks->there && (leaf->pmd || leaf->ptes[leaf_slot(m, page)]))
+		look_entry(m, leaf, page, out);
+}
+
 int cow_page_look(const cow_machine *m, cow_mm handle, uint64_t addr, struct cow_page *out)
 {
 	uint64_t page = addr >> m->state.page_shift;
-	uint64_t at = page;
-	const struct vma *vma;
-	struct leaf leaf;
-	uint32_t number, index;
+	struct page_looks looks = { .mm = handle.index };
+	uint32_t number;
 	int error = out ? cow_mm_number(m, handle, &number) : -EINVAL;
 
 	if (error)
@@ -124,19 +153,11 @@ int cow_page_look(const cow_machine *m, cow_mm handle, uint64_t addr, struct cow
 	*out = (struct cow_page){ 0 };
 	if (page << m->state.page_shift != addr || page >= m->pages)
 		return -EINVAL;
-	index = vma_look(m, handle.index, page);
-	vma = index ? vma_at(m, index) : NULL;
-	if (!vma || vma->start > page)
-		return 0;
-	out->mapped = true;
-	out->prot = vma->flags & VMA_WRITE ? COW_PROT_RW
-		    : vma->flags & VMA_READ ? COW_PROT_READ
-					    : COW_PROT_NONE;
-	out->vma_start = vma->start << m->state.page_shift;
-	out->vma_end = vma->end << m->state.page_shift;
-	if (leaf_next(m, mm_at(m, handle.index)->root, &at, page + 1, &leaf) &&
-	    (leaf.pmd || leaf.ptes[leaf_slot(m, page)]))
-		look_entry(m, &leaf, page, out);
+	page_look_next(m, &looks, page, out);
+	if (out->frame && frame_large(m, out->frame))
+		out->pincount = folio_of(m, out->frame)->pincount;
+	else if (out->frame)
+		out->pincount = frame_pincount(m, out->frame);
 	return 0;
 }
 

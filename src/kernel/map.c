@@ -133,7 +133,7 @@ static void move_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 	struct leaf from, into;
 
 	for (uint64_t page = first; leaf_next(m, mm->root, &page, end, &from);) {
-		if (from.pmd && huge_move(m, vma, &from, to + (page - first))) {
+		if (from.pmd && huge_move(m, vma, &from, to + (page - first), kept)) {
 			page = from.first + pmd_pages(m);
 			continue;
 		}
@@ -244,7 +244,7 @@ static int mremap_check(cow_machine *m, struct mremap *move)
 
 static int mremap_reserve(cow_machine *m, const struct mremap *move, uint64_t pages)
 {
-	uint64_t end = move->first + pages, more = 0, low = UINT64_MAX, high = 0;
+	uint64_t end = move->first + pages, more = 0, low = 0, high = 0;
 	int error;
 
 	for (uint32_t vma = move->vma; vma && vma_at(m, vma)->start < end;
@@ -254,8 +254,9 @@ static int mremap_reserve(cow_machine *m, const struct mremap *move, uint64_t pa
 		more += 1 + anon_chain_length(m, vma);
 		if (!(in->flags & VMA_MERGEABLE))
 			continue;
-		low = low < in->start ? low : in->start;
-		high = high > in->end ? high : in->end;
+		if (!high)
+			low = in->start > move->first ? in->start : move->first;
+		high = end < in->end ? end : in->end;
 	}
 	error = vma_reserve(m, move->mm, move->first, end, more);
 	if (!error)
@@ -280,9 +281,9 @@ static int mremap_one(cow_machine *m, const struct mremap *move, uint32_t vma)
 			return machine_fail(m, -EINVAL, "a hugetlb page moves as a whole only");
 		end = (end + pmd_pages(m) - 1) & ~(pmd_pages(m) - 1);
 	}
-	/* KSM pages of all the VMA are broken; it stays mergeable. */
+	/* prep_move_vma: KSM pages of what moves are broken; the VMA stays mergeable. */
 	if (in->flags & VMA_MERGEABLE) {
-		error = unmerge_range(m, vma, in->start, in->end);
+		error = unmerge_range(m, vma, first, end);
 		if (error)
 			return machine_fail(m, error, "no frame left to break a KSM page");
 	}

@@ -105,12 +105,15 @@ static uint32_t migrate_folio(cow_machine *m, const struct migration *to)
 {
 	struct folio *old = folio_at(m, to->source), *new = folio_at(m, to->target);
 	bool shared = frame_at(m, old->head)->flags & FRAME_SHARED;
+	bool headless = !shared && !page_mapcount(m, old->head);
 	uint32_t held = old->mapcount + shared;
 
 	*new = *old;
 	new->head = to->to;
 	new->refcount = held;
 	new->pincount = 0;
+	if (headless) /* remove_migration_pte marks what is mapped */
+		new->flags |= FOLIO_HEAD_SHARED;
 	for (uint32_t i = 0; i < to->frames; i++) {
 		struct frame *frame = frame_at(m, to->from + i);
 
@@ -148,7 +151,7 @@ static enum cow_outcome migrate_one(cow_machine *m, struct moved *moved, uint32_
 
 	if (*moved_slot(moved, first_frame(m, frame)))
 		return COW_OUT_MOVED;
-	if ((frame_at(m, frame)->flags & (FRAME_WRITEBACK | FRAME_POOLED)) ||
+	if ((frame_at(m, frame)->flags & (FRAME_WRITEBACK | FRAME_POOLED)) || ksm_lost(m, frame) ||
 	    ask(m, question, view_entry(m, vma, leaf, slot))->action != COW_ACT_ALLOW ||
 	    !migrate_alloc(m, &to, frame))
 		return COW_OUT_REFUSED;

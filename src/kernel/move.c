@@ -10,6 +10,7 @@
  */
 #include "kernel/ask.h"
 #include "kernel/split.h"
+#include "machine/plant.h"
 
 /* A move on its way: the page at hand, and where it goes. */
 struct move {
@@ -64,13 +65,19 @@ static void move_frame(cow_machine *m, const struct move *move, uint32_t frame)
 		frame_body(m, frame)->index = vma_pgoff(into, move->to);
 }
 
+/* move_pages_pte asks for the marker of a folio's first page, wherever that is mapped and whichever is
+ * to move; once the folio is split, for the page's own. */
 static bool move_allowed(cow_machine *m, const struct move *move)
 {
 	struct question question = { COW_DECIDE_MOVE, move->from.mm, move->from.page,
 				     at_entry(&move->from) };
+	struct cow_view view = view_entry(m, move->from.vma, &move->from.leaf, move->from.slot);
+	uint32_t frame = pte_frame(*question.pte);
 
-	return ask(m, question, view_entry(m, move->from.vma, &move->from.leaf, move->from.slot))
-		       ->action == COW_ACT_ALLOW;
+	if (!move->from.leaf.pmd && frame_large(m, frame) &&
+	    m->state.marker != COW_MARKER_NONE && !PLANTED(60))
+		view.exclusive = !(folio_of(m, frame)->flags & FOLIO_HEAD_SHARED);
+	return ask(m, question, view)->action == COW_ACT_ALLOW;
 }
 
 /* move_swap_pte; a page in the swap cache goes along, and so does userfaultfd's mark. */

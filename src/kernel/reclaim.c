@@ -197,6 +197,8 @@ static enum cow_outcome reclaim_anon(cow_machine *m, struct reclaim *r)
 {
 	struct frame *frame = frame_at(m, r->frame);
 
+	if (ksm_lost(m, r->frame)) /* rmap_walk_ksm finds nobody to unmap it from */
+		return COW_OUT_REFUSED;
 	each_mapping(m, r, step_ask);
 	if (r->refused)
 		return reclaim_refused(m, r);
@@ -319,43 +321,10 @@ void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t e
 	}
 }
 
-/* A table, and its extra one, for each PMD that maps a folio of the range: it may be split. */
-static int split_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
-{
-	uint32_t root = mm_at(m, mm)->root, last = 0;
-	uint64_t page = first, pmds = 0;
-	struct leaf leaf;
-	int error;
-
-	if (!m->state.pmds)
-		return 0;
-	while (leaf_next(m, root, &page, end, &leaf)) {
-		uint64_t high = leaf.first + leaf_entries(m);
-
-		for (; page < end && page < high; page = leaf.pmd ? high : page + 1) {
-			uint64_t entry = leaf.pmd ? *leaf.pmd : leaf.ptes[leaf_slot(m, page)];
-			uint32_t frame = entry & PTE_PRESENT ? pte_frame(entry) : 0;
-
-			if (frame_large(m, frame) && frame_at(m, frame)->owner != last) {
-				last = frame_at(m, frame)->owner;
-				pmds += folio_at(m, last)->entire;
-			}
-		}
-	}
-	if (pmds > m->state.pmds)
-		pmds = m->state.pmds;
-	if (m->state.marker == COW_MARKER_EXTRA)
-		pmds *= 2;
-	error = machine_reserve(m, POOL_TABLE, pmds);
-	/* Both pools are used at the same indices, so the second must be as large as the first. */
-	return error ? error
-		     : machine_reserve(m, POOL_INFO, pool_spare(&m->pools[POOL_TABLE]));
-}
-
 int pageout_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
 	uint64_t pages = mm_at(m, mm)->pages;
-	int error = split_reserve(m, mm, first, end);
+	int error = split_folio_reserve(m, split_pmds(m, mm, first, end));
 
 	return error ? error : slot_reserve(m, end - first < pages ? end - first : pages);
 }

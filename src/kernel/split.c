@@ -6,9 +6,34 @@
  */
 #include "kernel/split.h"
 
-int split_folio_reserve(cow_machine *m)
+uint64_t split_pmds(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
-	int error = machine_reserve(m, POOL_TABLE, 2 * (uint64_t)m->state.pmds);
+	uint32_t root = mm_at(m, mm)->root, last = 0;
+	uint64_t page = first, pmds = 0;
+	struct leaf leaf;
+
+	while (m->state.pmds && leaf_next(m, root, &page, end, &leaf)) {
+		uint64_t high = leaf.first + leaf_entries(m);
+
+		for (; page < end && page < high; page = leaf.pmd ? high : page + 1) {
+			uint64_t entry = leaf.pmd ? *leaf.pmd : leaf.ptes[leaf_slot(m, page)];
+			uint32_t frame = entry & PTE_PRESENT ? pte_frame(entry) : 0;
+
+			if (frame_large(m, frame) && frame_at(m, frame)->owner != last) {
+				last = frame_at(m, frame)->owner;
+				pmds += folio_at(m, last)->entire;
+			}
+		}
+	}
+	return pmds < m->state.pmds ? pmds : m->state.pmds;
+}
+
+/* A table for each, and its extra one.  Tables and what is known of them lie at the same
+ * indices, so the second pool must be as large as the first. */
+int split_folio_reserve(cow_machine *m, uint64_t pmds)
+{
+	int error = machine_reserve(m, POOL_TABLE,
+				    m->state.marker == COW_MARKER_EXTRA ? 2 * pmds : pmds);
 
 	return error ? error : machine_reserve(m, POOL_INFO, pool_spare(&m->pools[POOL_TABLE]));
 }
@@ -59,7 +84,7 @@ bool split_folio_unmapping(cow_machine *m, uint32_t frame)
 		folio_rmap_walk(m, index, find_pmd, &at);
 		if (!at.leaf.pmd)
 			return false;
-		pmd_split(m, vma_at(m, at.vma)->mm, &at.leaf);
+		pmd_split_alike(m, vma_at(m, at.vma)->mm, &at.leaf);
 	}
 	folio_split(m, index);
 	return true;

@@ -12,7 +12,9 @@
 bool split_folio(cow_machine *m, uint32_t frame);
 /* The same of one whose pages are about to be unmapped: zeroes stay where they are. */
 bool split_folio_unmapping(cow_machine *m, uint32_t frame);
-/* Reserves the tables for as many splits as there are PMDs.  Returns 0 or -ENOMEM. */
-int split_folio_reserve(cow_machine *m);
+/* PMDs, whoever's they are, that map folios of which entries of the range map a page. */
+uint64_t split_pmds(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end);
+/* Reserves the tables for so many splits.  Returns 0 or -ENOMEM. */
+int split_folio_reserve(cow_machine *m, uint64_t pmds);
 
 #endif

@@ -201,6 +201,22 @@ static uint64_t wanted_of_pool(const cow_machine *m, const struct vma *vma, uint
 	return wanted < m->state.pool_free ? wanted : m->state.pool_free;
 }
 
+/* Where nothing is advised: huge zero pages, which may be written all the same. */
+static uint64_t wanted_of_zero(const cow_machine *m, const struct vma *vma, uint64_t first,
+			       uint64_t end)
+{
+	uint64_t left = (m->state.frames - m->state.frames_used) >> pmd_order(m);
+	uint64_t wanted = 0;
+	struct leaf leaf;
+
+	if (!(m->policy->flags & COW_POLICY_HUGE_ZERO_UNADVISED) || !m->state.pmds || vma->object)
+		return 0;
+	for (uint64_t page = pmd_first(m, first); page < end; page += pmd_pages(m))
+		wanted += pmd_find(m, mm_at(m, vma->mm)->root, page, &leaf) &&
+			  (*leaf.pmd & PTE_SPECIAL);
+	return wanted < left ? wanted : left;
+}
+
 uint64_t huge_wanted(const cow_machine *m, const struct vma *vma, uint64_t first, uint64_t end,
 		     uint32_t *order)
 {
@@ -210,13 +226,11 @@ uint64_t huge_wanted(const cow_machine *m, const struct vma *vma, uint64_t first
 	uint64_t wanted = 0, next;
 	struct leaf leaf;
 
-	*order = small;
-	if (vma->flags & VMA_HUGETLB) {
-		*order = pmd_order(m);
+	*order = small ? small : pmd_order(m);
+	if (vma->flags & VMA_HUGETLB)
 		return wanted_of_pool(m, vma, first, end);
-	}
 	if (!small)
-		return 0;
+		return wanted_of_zero(m, vma, first, end);
 	for (uint64_t page = first; page < end; page = next) {
 		next = pmd_first(m, page) + pmd_pages(m);
 		if (pmd_find(m, root, page, &leaf)) {
@@ -284,8 +298,12 @@ static enum cow_outcome huge_reuse(cow_machine *m, struct fault *fault)
 /* Until v5.7: do_huge_pmd_wp_page with a new page; v6.13+: do_huge_zero_wp_pmd.  False: no room. */
 static bool huge_copy_prepare(cow_machine *m, struct fault *fault)
 {
-	/* until v5.7: __transparent_hugepage_enabled */
-	fault->new = vma_at(m, fault->vma)->flags & VMA_HUGEPAGE ? huge_alloc(m, fault) : 0;
+	/* until v5.7: __transparent_hugepage_enabled; do_huge_zero_wp_pmd asks for no advice */
+	bool wanted = (vma_at(m, fault->vma)->flags & VMA_HUGEPAGE) ||
+		      (!fault->old && (m->policy->flags & COW_POLICY_HUGE_ZERO_UNADVISED) &&
+		       !PLANTED(59));
+
+	fault->new = wanted ? huge_alloc(m, fault) : 0;
 	if (!fault->new)
 		return false;
 	if (fault->old && !PLANTED(35))

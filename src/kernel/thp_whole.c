@@ -131,10 +131,10 @@ void huge_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf)
 }
 
 /* move_huge_pmd */
-bool huge_move(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t to)
+bool huge_move(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t to, uint64_t kept)
 {
 	struct mm *mm = mm_at(m, vma_at(m, vma)->mm);
-	uint64_t pmd = *leaf->pmd | PTE_SOFT;
+	uint64_t pmd = (*leaf->pmd | PTE_SOFT) & (PLANTED(61) ? UINT64_MAX : kept);
 	struct leaf into;
 
 	if (to != pmd_first(m, to) || leaf_find(m, mm->root, to, &into))

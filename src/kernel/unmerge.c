@@ -39,6 +39,19 @@ static int break_page(cow_machine *m, struct fault *at)
 	return 0;
 }
 
+/* v6.1: follow_page finds no page there (gup_can_follow_protnone), and break_ksm is content. */
+static bool stays_merged(const cow_machine *m, uint32_t vma)
+{
+	return !(vma_at(m, vma)->flags & VMA_READ) &&
+	       m->policy->flags & COW_POLICY_KSM_KEEPS_UNREADABLE;
+}
+
+void break_cow(cow_machine *m, struct fault *at)
+{
+	if (!stays_merged(m, at->vma))
+		break_page(m, at);
+}
+
 int unmerge_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 {
 	uint32_t mm = vma_at(m, vma)->mm;
@@ -47,9 +60,7 @@ int unmerge_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 
 	if (PLANTED(46))
 		return 0;
-	/* v6.1: follow_page finds no page there (gup_can_follow_protnone), and break_ksm is content */
-	if (!(vma_at(m, vma)->flags & VMA_READ) &&
-	    m->policy->flags & COW_POLICY_KSM_KEEPS_UNREADABLE)
+	if (stays_merged(m, vma))
 		return 0;
 	for (uint64_t page = first; !error && leaf_next(m, mm_at(m, mm)->root, &page, end, &leaf);)
 		for (uint64_t high = leaf.first + leaf_entries(m); !error && page < end && page < high;

@@ -201,6 +201,10 @@ static int check_folio(struct check *check, uint32_t index)
 	if ((folio->flags & FOLIO_EXCLUSIVE) && (folio->entire || folio->every != 1))
 		return bad(check, "all of folio %u is marked exclusive, and PTEs map it %u times",
 			   index, folio->every);
+	if ((folio->flags & FOLIO_HEAD_SHARED) && !folio->entire &&
+	    frame_exclusive(check->m, frame_at(check->m, folio->head)))
+		return bad(check, "the first page of folio %u is marked exclusive, and taken for shared",
+			   index);
 	/* v6.15: __folio_add_large_mapcount: an mm that is told apart late has mappings from
 	 * before. */
 	for (int i = 0; i < 2; i++)

@@ -93,7 +93,7 @@ static int anon_shape(struct check *check, uint32_t index)
 	wanted = frame->mapcount ||
 		 ((frame->flags & FRAME_KSM) && (frame->flags & FRAME_SWAPCACHE) &&
 		  slot_at(m, frame->owner)->count);
-	if (!owner != !wanted)
+	if (!owner != !wanted && !(wanted && ksm_lost(m, index)))
 		return bad(check,
 			   wanted ? "frame %u is mapped and the reverse map has lost it"
 				  : "frame %u is owned, and not mapped",
@@ -168,7 +168,8 @@ static int folio_shape(struct check *check, uint32_t index)
 		    !(frame_at(m, folio->head + i)->flags & FRAME_LARGE) ||
 		    frame_at(m, folio->head + i)->owner != index)
 			return bad(check, "frame %u is no page of its folio", folio->head + i);
-	if ((folio->flags & ~(uint32_t)(FOLIO_SHARED | FOLIO_HUGETLB | FOLIO_EXCLUSIVE)) ||
+	if ((folio->flags & ~(uint32_t)(FOLIO_SHARED | FOLIO_HUGETLB | FOLIO_EXCLUSIVE |
+					FOLIO_HEAD_SHARED)) ||
 	    ((folio->flags & FOLIO_EXCLUSIVE) && m->state.marker != COW_MARKER_FRAME) ||
 	    ((folio->flags & FOLIO_HUGETLB) && folio->order != pmd_order(m)))
 		return bad(check, "folio %u is flagged as what it is not", index);

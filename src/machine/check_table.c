@@ -38,6 +38,8 @@ static int check_rmap(struct check *check, const struct seen_entry *seen)
 	if (frame->flags & FRAME_KSM) {
 		item = frame->flags & FRAME_SWAPCACHE ? slot_at(m, frame->owner)->owner
 						      : frame->owner;
+		if (!item)
+			return 0; /* ksm_lost */
 		for (; item; item = item_at(m, item)->next)
 			if (item_at(m, item)->index == pgoff &&
 			    on_chain(check, seen->vma, item_at(m, item)->anon))
@@ -98,7 +100,9 @@ static int check_mapping(struct check *check, const struct seen_entry *seen)
 	if ((seen->entry & PTE_WRITE) && (seen->entry & PTE_UFFD) &&
 	    (seen->vma->flags & VMA_UFFD_WP))
 		return bad(check, "page %llu is writable, and userfaultfd write-protects it", page);
-	if ((seen->entry & PTE_WRITE) && !(seen->vma->flags & VMA_WRITE))
+	if ((seen->entry & PTE_WRITE) && !(seen->vma->flags & VMA_WRITE) &&
+	    !((seen->vma->flags & VMA_HUGETLB) &&
+	      (m->policy->flags & (COW_POLICY_FORCE_OPENS_HUGETLB | COW_POLICY_FORK_OPENS_HUGETLB))))
 		return bad(check, "page %llu is writable against its VMA", page);
 	if (seen->entry & PTE_SPECIAL) {
 		if (seen->frame || seen->marker || (seen->entry & PTE_WRITE))

@@ -123,6 +123,15 @@ static inline bool page_maybe_pinned(const cow_machine *m, uint32_t frame)
 				     : frame_at(m, frame)->refcount >= PIN_BIAS;
 }
 
+/* A process has made a page of a large folio, which PTEs map, its own. */
+static inline void folio_head_owned(const cow_machine *m, uint32_t frame)
+{
+	struct folio *folio = folio_of(m, frame);
+
+	if (frame == folio->head)
+		folio->flags &= ~(uint32_t)FOLIO_HEAD_SHARED;
+}
+
 /* One PTE of the mm maps the frame: a reference, and a mapping. */
 static inline void page_map(cow_machine *m, uint32_t frame, uint32_t mm)
 {
@@ -131,8 +140,12 @@ static inline void page_map(cow_machine *m, uint32_t frame, uint32_t mm)
 	machine_count(m, COW_COUNT_ATOMICS, 2);
 	at->mapcount++;
 	if (at->flags & FRAME_LARGE) {
-		folio_at(m, at->owner)->refcount++;
-		folio_add(folio_at(m, at->owner), mm, 1);
+		struct folio *folio = folio_at(m, at->owner);
+
+		folio->refcount++;
+		folio_add(folio, mm, 1);
+		if (frame == folio->head)
+			folio->flags |= FOLIO_HEAD_SHARED;
 	} else {
 		at->refcount++;
 	}

@@ -21,7 +21,7 @@ static inline struct frame_body *frame_body(const cow_machine *m, uint32_t index
 /* Makes room for `more` frames, as far as the machine has them.  Returns 0 or -ENOMEM. */
 int frame_reserve(cow_machine *m, uint64_t more);
 
-/* folio.c: makes single frames of a free run of them; false: there is none. */
+/* runs.c: makes single frames of a free run of them; false: there is none. */
 bool runs_break(cow_machine *m);
 /* frame_alloc once more a free run of frames has been broken up for it. */
 uint32_t frame_alloc_single(cow_machine *m);

@@ -42,7 +42,28 @@ static void mark_side(cow_machine *m, const struct leaf *leaf)
 		      (uint64_t)(pages - 1) * (m->state.marker == COW_MARKER_EXTRA ? 2 : 1));
 }
 
+/* Until v6.3 __split_huge_pmd_locked makes the pages dirty (PG_dirty) and leaves the PTEs clean.  There
+ * is no PG_dirty here, and what madvise free gave up must not be lost, so those stay dirty. */
+static bool split_cleans(const cow_machine *m, uint64_t pmd)
+{
+	uint32_t first = pte_frame(pmd);
+
+	if (!(m->policy->flags & COW_POLICY_SPLIT_CLEANS) || !(pmd & PTE_DIRTY) || PLANTED(62))
+		return false;
+	for (uint32_t i = 0; i < pmd_pages(m); i++)
+		if (frame_at(m, first + i)->flags & FRAME_LAZYFREE)
+			return false;
+	return true;
+}
+
 void pmd_split(cow_machine *m, uint32_t mm, struct leaf *leaf)
+{
+	if (split_cleans(m, *leaf->pmd))
+		*leaf->pmd &= ~PTE_DIRTY;
+	pmd_split_alike(m, mm, leaf);
+}
+
+void pmd_split_alike(cow_machine *m, uint32_t mm, struct leaf *leaf)
 {
 	uint64_t pmd = *leaf->pmd;
 	bool marker = pmd_marker_get(m, pmd);
@@ -67,6 +88,8 @@ void pmd_split(cow_machine *m, uint32_t mm, struct leaf *leaf)
 	folio = folio_of(m, pte_frame(pmd));
 	if (marker && m->state.marker == COW_MARKER_FRAME)
 		folio->flags |= FOLIO_EXCLUSIVE;
+	folio->flags = marker ? folio->flags & ~(uint32_t)FOLIO_HEAD_SHARED
+			      : folio->flags | FOLIO_HEAD_SHARED;
 	folio->entire--;
 	folio->every++;
 	folio->refcount += pages - 1;

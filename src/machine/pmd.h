@@ -24,6 +24,9 @@ static inline uint64_t pmd_first(const cow_machine *m, uint64_t page)
  * then. Needs a table in reserve, and one more where the marker lives in an extra table.  Never
  * of hugetlb. */
 void pmd_split(cow_machine *m, uint32_t mm, struct leaf *leaf);
+/* The same on the way to splitting the folio: the PTEs are as dirty as the PMD was, whatever
+ * COW_POLICY_SPLIT_CLEANS says. */
+void pmd_split_alike(cow_machine *m, uint32_t mm, struct leaf *leaf);
 /* The same if a PMD maps pages on both sides of a page (vma_adjust_trans_huge). */
 void pmd_split_at(cow_machine *m, uint32_t mm, uint64_t page);
 /* Reserves what splits at both ends of a range may need.  Returns 0 or -ENOMEM. */

@@ -199,6 +199,12 @@ void ksm_add(cow_machine *m, uint32_t frame)
 	ksm_tell(m, 0, next, frame, frame);
 }
 
+void ksm_lose(cow_machine *m, uint32_t frame)
+{
+	items_free(m, *ksm_items(m, frame));
+	*ksm_items(m, frame) = 0;
+}
+
 void ksm_remove(cow_machine *m, uint32_t frame)
 {
 	uint32_t previous = ksm_previous(m, frame), next = ksm_next(m, frame);

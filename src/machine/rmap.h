@@ -47,6 +47,13 @@ static inline uint32_t *ksm_items(const cow_machine *m, uint32_t frame)
 	return at->flags & FRAME_SWAPCACHE ? &slot_at(m, at->owner)->owner : &at->owner;
 }
 
+/* It has no items: a merge failed when it had become one, and no way leads from it to who maps
+ * it; or nobody does. */
+static inline bool ksm_lost(const cow_machine *m, uint32_t frame)
+{
+	return (frame_at(m, frame)->flags & FRAME_KSM) && !*ksm_items(m, frame);
+}
+
 /* The list of all KSM pages begins at m->state.ksm; 0: the end. */
 static inline uint32_t ksm_next(const cow_machine *m, uint32_t frame)
 {
@@ -60,6 +67,8 @@ static inline uint32_t ksm_previous(const cow_machine *m, uint32_t frame)
 
 /* An anonymous frame becomes a KSM page without items. */
 void ksm_add(cow_machine *m, uint32_t frame);
+/* Its items are freed. */
+void ksm_lose(cow_machine *m, uint32_t frame);
 /* It is one no more; its items are freed. */
 void ksm_remove(cow_machine *m, uint32_t frame);
 /* Another frame, a copy of it, takes its place on the list. */

@@ -65,6 +65,8 @@ enum folio_flags {
 	FOLIO_SHARED = 1,  /* more than one mm may map it (FOLIO_MM_IDS_SHARED) */
 	FOLIO_HUGETLB = 2, /* of the hugetlb pool; never split */
 	FOLIO_EXCLUSIVE = 4, /* each of its frames is FRAME_EXCLUSIVE, whatever it says itself */
+	FOLIO_HEAD_SHARED = 8, /* no PMD maps it, and fork shared its first page since that had the marker;
+	                          PG_anon_exclusive of that page stays as it was when nothing maps it */
 };
 
 /* A large folio: its frames lie behind each other, aligned to their number. */

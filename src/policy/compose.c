@@ -6,6 +6,7 @@
  * Owns the composed policies of a list; built-in ones are borrowed.  Never decides anything.
  */
 #include "base/alloc.h"
+#include "base/distance.h"
 #include "policy/rules.h"
 
 #include <errno.h>
@@ -97,40 +98,13 @@ static int find_word(struct span span, const char *(*at)(size_t index))
 	return -1;
 }
 
-static unsigned least(unsigned a, unsigned b)
-{
-	return a < b ? a : b;
-}
-
-/* Insertions, deletions and replacements from one to the other. */
-static unsigned edit_distance(struct span span, const char *word)
-{
-	unsigned row[MAX_WORD + 1];
-	size_t length = strlen(word);
-
-	for (size_t j = 0; j <= length; j++)
-		row[j] = (unsigned)j;
-	for (size_t i = 1; i <= span.length; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= length; j++) {
-			unsigned replace = diagonal + (span.text[i - 1] != word[j - 1]);
-
-			diagonal = row[j];
-			row[j] = least(replace, least(row[j], row[j - 1]) + 1);
-		}
-	}
-	return row[length];
-}
-
 static const char *nearest_word(struct span span, const char *(*at)(size_t index))
 {
 	const char *best = NULL, *word;
-	unsigned best_distance = (unsigned)span.length / 3 + 2; /* farther is no misspelling */
+	uint32_t best_distance = (uint32_t)span.length / 3 + 2; /* farther is no misspelling */
 
-	for (size_t i = 0; span.length <= MAX_WORD && (word = at(i)); i++) {
-		unsigned distance = edit_distance(span, word);
+	for (size_t i = 0; (word = at(i)); i++) {
+		uint32_t distance = word_distance(span.text, span.length, word, strlen(word));
 
 		if (distance < best_distance) {
 			best = word;
@@ -296,12 +270,17 @@ static struct composed *compose(const struct cow_allocator *allocator,
 	policy->kernels = "none (composed)";
 	/* The flags belong to the decisions that need them.  Rules of some decisions never count
 	 * the mappings of single pages. */
+	_Static_assert(COW_POLICY_FLAGS_END == COW_POLICY_FORK_OPENS_HUGETLB + 1,
+		       "each flag is thought of here");
 	policy->flags = (from[COW_DECIDE_FORK]->flags & COW_POLICY_FORK_COPIES_FREELY) |
+			(from[COW_DECIDE_PMD]->flags & COW_POLICY_HUGE_ZERO_UNADVISED) |
 			(base->flags & (COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_MREMAP_MANY |
 					COW_POLICY_COLLAPSE_WRITABLE |
 					COW_POLICY_KSM_KEEPS_UNREADABLE |
 					COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_UFFD_FILES |
-					COW_POLICY_SPLIT_MAPS_ZERO));
+					COW_POLICY_SPLIT_MAPS_ZERO | COW_POLICY_SPLIT_CLEANS |
+					COW_POLICY_FORCE_OPENS_HUGETLB |
+					COW_POLICY_FORK_OPENS_HUGETLB));
 	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
 		policy->decide[id] = from[id]->decide[id];
 		if (counting >> id & 1)

@@ -199,7 +199,8 @@ const struct cow_policy policy_exclusive_5_19 = {
 	.kernels = "5.19 to 6.1 (is 6.1.192)",
 	.marker = COW_MARKER_FRAME,
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_KSM_KEEPS_UNREADABLE | COW_POLICY_UFFD_FILES,
+		 COW_POLICY_KSM_KEEPS_UNREADABLE | COW_POLICY_UFFD_FILES |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORK_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_write,
 		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
@@ -231,7 +232,8 @@ const struct cow_policy policy_exclusive_6_2 = {
 	.kernels = "6.2 to 6.14 (is 6.12.107)",
 	.marker = COW_MARKER_FRAME,
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO,
+		 COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
+		 COW_POLICY_FORK_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_6_2_write,
 		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
@@ -286,7 +288,8 @@ const struct cow_policy policy_exclusive = {
 	.summary = "exclusive-6.2, and a large folio that one mm maps is reused",
 	.kernels = "6.15 onwards (is 6.18.44)",
 	.marker = COW_MARKER_FRAME,
-	.flags = COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO,
+	.flags = COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
+		 COW_POLICY_HUGE_ZERO_UNADVISED,
 	.decide = EXCLUSIVE_DECISIONS,
 };
 
@@ -296,6 +299,7 @@ const struct cow_policy policy_pte_exclusive = {
 	.summary = "exclusive, with the marker in a software bit of the PTE",
 	.kernels = "none (proposed in December 2021)",
 	.marker = COW_MARKER_PTE,
-	.flags = COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO,
+	.flags = COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
+		 COW_POLICY_HUGE_ZERO_UNADVISED,
 	.decide = EXCLUSIVE_DECISIONS,
 };

@@ -150,7 +150,8 @@ const struct cow_policy policy_mapcount = {
 	.summary = "reuse if nobody else maps the page; references do not count",
 	.kernels = "2.6.13 to 5.7.2 (is 4.19.1)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = mapcount_write,
 		[COW_DECIDE_PMD] = mapcount_pmd_copy,
@@ -181,7 +182,8 @@ const struct cow_policy policy_mapcount_force_break = {
 	.summary = "mapcount, and every reference in a private mapping breaks COW as a write would",
 	.kernels = "5.8; 5.7.3, 5.4.47 and 4.19.189 onwards (is 5.8)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = force_break_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,
@@ -212,7 +214,8 @@ const struct cow_policy policy_mapcount_unshare = {
 	.summary = "mapcount, and a read reference replaces a shared page by a read-only copy",
 	.kernels = "none (proposed in 2020 and 2021; Andrea Arcangeli's tree, on 5.10)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = mapcount_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,

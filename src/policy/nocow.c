@@ -77,7 +77,8 @@ const struct cow_policy policy_vma_nocow = {
 	.summary = "page-count, and fork copies the pages of a VMA that ever had a write reference",
 	.kernels = "none (proposed in January 2023)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,

@@ -122,7 +122,8 @@ const struct cow_policy policy_page_count_2_6 = {
 	.summary = "reuse if nobody else has a reference; fork knows no pins",
 	.kernels = "until 2.6.12 (is 2.6.12)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_2_6_write,
 		[COW_DECIDE_PMD] = page_count_2_6_pmd,
@@ -153,7 +154,8 @@ const struct cow_policy policy_page_count = {
 	.summary = "reuse if nobody has another reference; fork copies what may be pinned",
 	.kernels = "5.9 to 5.17 (is 5.10.262)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,
@@ -184,7 +186,9 @@ const struct cow_policy policy_page_count_5_18 = {
 	.summary = "page-count, once the LRU batch is drained and the swap cache freed",
 	.kernels = "5.18 (is 5.18)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
-		 COW_POLICY_FORK_COPIES_HUGETLB,
+		 COW_POLICY_FORK_COPIES_HUGETLB |
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB |
+		 COW_POLICY_FORK_OPENS_HUGETLB,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_5_18_write,
 		[COW_DECIDE_PMD] = page_count_5_18_pmd,

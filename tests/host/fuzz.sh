@@ -41,7 +41,7 @@ code=0
 
 # How many run at a time is not to be seen: neither in what is found nor in the sums.
 for jobs in 1 2; do
-	fuzz 10 --profile gup,swap --seed 5000 --count 80 --policy exclusive,write=mapcount \
+	fuzz 10 --profile gup,swap,thp --seed 5000 --count 120 --policy exclusive,write=mapcount \
 		--jobs $jobs --format json
 	sed 's/"scenario": .*//' "$scratch/out" >"$scratch/jobs-$jobs"
 done

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lanes of a session, by the public interface: calm scenarios agree while others run beside them,
- * what is not calm runs alone or is told that it may not, no CPU has two lanes, and nothing is
- * left.  Exits with 0 if all that holds.
+ * Lanes of a session, by the public interface: calm scenarios, huge pages and all, agree while others
+ * run beside them; who may not run beside whom is told so; a process that dies is told of in its lane
+ * and in no other; no CPU has two lanes, and nothing is left.  Exits with 0 if all that holds.
  */
 #include "session.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SKIPPED = 77, ROUNDS = 300, MOST = 64 /* lanes of a session, the first included */ };
+enum { SKIPPED = 77, ROUNDS = 60, MOST = 64 /* lanes of a session, the first included */ };
 
 static const char calm[] =
 	"process P\nfile F 2\nP: mmap a 3\nP: mmap f 2 file F\nP: write a 1\nP: get r a[1]\n"
@@ -24,7 +27,18 @@ static const char calm[] =
 	"peek r\npeek s\nP: exit\nC: read a\n";
 static const char paged[] =
 	"process P\nP: mmap a 2\nP: write a 1\nP: madvise a pageout\nP: read a\n";
-static const char huge[] = "process P\nP: mmap a 512 thp\nP: write a[0] 1\n";
+static const char huge[] =
+	"process P\nP: mmap a 512 thp\nP: write a[0..3] 1\nP: fork C\nC: write a[1] 2\n"
+	"P: madvise a[0] dontneed\nP: read a[1..3]\n";
+static const char sized[] =
+	"process P\nP: mmap a 32 thp order 4\nP: write a 1\nP: fork C\nC: write a[1] 2\n"
+	"P: write a[17] 3\n";
+static const char other_size[] = "process P\nP: mmap a 32 thp order 3\nP: write a 1\n";
+static const char pooled[] = "hugetlb 1\nprocess P\nP: mmap a 512 hugetlb\n";
+static const char endless[] =
+	"process P\nP: mmap a 4\nrepeat 1000000\nP: write a[3] 1\nend\n";
+static const char endless_sized[] =
+	"process P\nP: mmap a 32 thp order 4\nrepeat 1000000\nP: write a[3] 1\nend\n";
 
 static int open_beside(cow_host *first, cow_host **out)
 {
@@ -45,6 +59,7 @@ static int open_beside(cow_host *first, cow_host **out)
 struct side {
 	cow_host *host;
 	const cow_scenario *scenario;
+	bool may_skip; /* it asks for what a machine may lack */
 	int bad;
 };
 
@@ -58,6 +73,8 @@ static void *run_often(void *ctx)
 		int error = cow_host_compare(side->host, side->scenario,
 					     cow_policy_find(cow_host_policy(side->host)), &status);
 
+		if (!error && status == COW_HOST_SKIPPED && side->may_skip)
+			continue;
 		if ((error || status != COW_HOST_DONE) && !side->bad++)
 			printf("%d, status %d: %s\n", error, (int)status,
 			       cow_host_reason(side->host));
@@ -65,10 +82,11 @@ static void *run_often(void *ctx)
 	return NULL;
 }
 
-static void side_by_side(cow_host *first, cow_host *lane)
+static void side_by_side(cow_host *first, const char *text, cow_host *lane, const char *beside)
 {
-	cow_scenario *scenario = parse(calm);
-	struct side one = { first, scenario, 0 }, other = { lane, scenario, 0 };
+	cow_scenario *scenario = parse(text), *other_scenario = parse(beside);
+	struct side one = { first, scenario, text != calm, 0 };
+	struct side other = { lane, other_scenario, beside != calm, 0 };
 	pthread_t thread;
 
 	CHECK(!pthread_create(&thread, NULL, run_often, &other));
@@ -76,23 +94,165 @@ static void side_by_side(cow_host *first, cow_host *lane)
 	pthread_join(thread, NULL);
 	CHECK(!one.bad && !other.bad);
 	cow_scenario_free(scenario);
+	cow_scenario_free(other_scenario);
+}
+
+static enum cow_company company(cow_host *host, const char *text, unsigned *sizes)
+{
+	cow_scenario *scenario = parse(text);
+	enum cow_company is = cow_host_company(host, scenario, sizes);
+
+	cow_scenario_free(scenario);
+	return is;
+}
+
+static int compare(cow_host *host, const char *text, enum cow_host_status *status)
+{
+	cow_scenario *scenario = parse(text);
+	int error = cow_host_compare(host, scenario, cow_policy_find(cow_host_policy(host)), status);
+
+	cow_scenario_free(scenario);
+	return error;
+}
+
+/* It may not run now; or never, for the machine has no pool. */
+static bool is_refused(cow_host *host, const char *text)
+{
+	enum cow_host_status status;
+	int error = compare(host, text, &status);
+
+	return error == -EBUSY || strstr(cow_host_reason(host), "the hugetlb pool cannot be set");
 }
 
 static void not_calm(cow_host *first, cow_host *lane)
 {
-	const char *const texts[] = { paged, huge };
+	const char *const texts[] = { paged, pooled };
 	enum cow_host_status status;
 
+	CHECK(company(first, paged, NULL) == COW_RESTLESS);
+	CHECK(company(first, pooled, NULL) == COW_ALONE);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-		cow_scenario *scenario = parse(texts[i]);
-		const struct cow_policy *policy = cow_policy_find(cow_host_policy(first));
-
-		CHECK(!cow_host_is_calm(first, scenario));
-		CHECK(cow_host_compare(lane, scenario, policy, &status) == -EBUSY);
-		CHECK(!cow_host_compare(first, scenario, policy, &status));
+		CHECK(is_refused(lane, texts[i]));
+		CHECK(!compare(first, texts[i], &status));
 		CHECK(status == COW_HOST_DONE || status == COW_HOST_SKIPPED);
-		cow_scenario_free(scenario);
 	}
+}
+
+static unsigned sizes_of(cow_host *host, const char *text)
+{
+	unsigned sizes = 0;
+
+	CHECK(company(host, text, &sizes) == COW_CALM);
+	return sizes;
+}
+
+/* Processes of ours; `one` gets one with a region of a scenario. */
+static int children(pid_t *one)
+{
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+	int count = 0, parent;
+	char path[300], line[600];
+
+	while (folder && (entry = readdir(folder))) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
+		file = atoi(entry->d_name) > 0 ? fopen(path, "re") : NULL;
+		if (!file)
+			continue;
+		if (fscanf(file, "%*d (%*[^)]) %*c %d", &parent) == 1 && parent == getpid()) {
+			FILE *maps;
+
+			count++;
+			snprintf(path, sizeof(path), "/proc/%s/maps", entry->d_name);
+			maps = one ? fopen(path, "re") : NULL;
+			while (maps && fgets(line, sizeof(line), maps))
+				if (!strncmp(line, "100000000000-", 13))
+					*one = atoi(entry->d_name);
+			if (maps)
+				fclose(maps);
+		}
+		fclose(file);
+	}
+	if (folder)
+		closedir(folder);
+	return count;
+}
+
+struct lost {
+	cow_host *host;
+	const char *text;
+	enum cow_host_status status;
+	int error;
+	_Atomic bool over;
+};
+
+static void *run_endless(void *ctx)
+{
+	struct lost *lost = ctx;
+
+	lost->error = compare(lost->host, lost->text, &lost->status);
+	lost->over = true;
+	return NULL;
+}
+
+/* While a lane runs a scenario without end: who may run, who may not; then its process is killed. */
+static void dies_beside(cow_host *first, cow_host *lane, const char *text)
+{
+	struct lost lost = { .host = lane, .text = text };
+	enum cow_host_status status;
+	pthread_t thread;
+	pid_t worker = 0;
+
+	CHECK(!pthread_create(&thread, NULL, run_endless, &lost));
+	while (!worker && !lost.over)
+		children(&worker);
+	CHECK(worker);
+	CHECK(!compare(first, calm, &status) && status == COW_HOST_DONE);
+	if (text == endless_sized) {
+		CHECK(!compare(first, sized, &status) && status == COW_HOST_DONE);
+		CHECK(is_refused(first, other_size));
+		CHECK(is_refused(first, huge));
+	}
+	CHECK(is_refused(first, pooled));
+	CHECK(!compare(first, paged, &status) &&
+	      (status == COW_HOST_DONE || status == COW_HOST_SKIPPED));
+	CHECK(!lost.over);
+	if (worker)
+		kill(worker, SIGKILL);
+	pthread_join(thread, NULL);
+	CHECK(!lost.error && lost.status == COW_HOST_LOST);
+	CHECK(strstr(cow_host_reason(lane), "the process of P died: signal 9"));
+	CHECK(!compare(lane, calm, &status) && status == COW_HOST_DONE);
+}
+
+/* The sizes of huge pages, and what they are after scenarios that want others. */
+static void sizes_return(cow_host *first, cow_host *lane)
+{
+	static const char path[] = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
+	char before[80] = "", after[80] = "";
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+	bool off = !file || !fgets(before, sizeof(before), file) || strstr(before, "[never]");
+
+	if (file)
+		fclose(file);
+	file = off ? NULL : fopen(path, "re");
+	if (!file || !fgets(before, sizeof(before), file)) {
+		printf("no huge pages of other sizes here\n");
+		return;
+	}
+	fclose(file);
+	CHECK(!sizes_of(first, calm));
+	CHECK(sizes_of(first, sized) != sizes_of(first, huge));
+	CHECK(sizes_of(first, sized) != sizes_of(first, other_size));
+	side_by_side(first, sized, lane, sized);
+	side_by_side(first, sized, lane, calm);
+	dies_beside(first, lane, endless_sized);
+	file = fopen(path, "re");
+	CHECK(file && fgets(after, sizeof(after), file) && !strcmp(before, after));
+	if (file)
+		fclose(file);
 }
 
 static bool has_children(void)
@@ -103,7 +263,6 @@ static bool has_children(void)
 int main(void)
 {
 	cow_host *first = NULL, *lane = NULL, *none = NULL, *lanes[MOST] = { NULL };
-	cow_scenario *scenario = parse(calm);
 	cpu_set_t all;
 	int error, count = 1;
 
@@ -117,13 +276,21 @@ int main(void)
 		cow_host_close(first);
 		return SKIPPED;
 	}
-	CHECK(cow_host_is_calm(first, scenario));
 	for (int round = 0; round < 2; round++) { /* what was closed can be opened again */
+		int processes = children(NULL);
+
 		CHECK(!open_beside(first, &lane));
 		CHECK(open_beside(lane, &none) == -EINVAL);
-		side_by_side(first, lane);
+		side_by_side(first, calm, lane, calm);
+		side_by_side(first, paged, lane, calm);
+		side_by_side(first, huge, lane, huge);
 		not_calm(first, lane);
+		if (!round) {
+			dies_beside(first, lane, endless);
+			sizes_return(first, lane);
+		}
 		cow_host_close(lane);
+		CHECK(children(NULL) == processes);
 	}
 	for (; count < CPU_COUNT(&all) && count < MOST; count++)
 		CHECK(!open_beside(first, &lanes[count]));
@@ -132,7 +299,6 @@ int main(void)
 		cow_host_close(lanes[count]);
 	cow_host_close(first);
 	CHECK(!has_children());
-	cow_scenario_free(scenario);
 	printf("%d wrong\n", failures);
 	return failures != 0;
 }

@@ -2,7 +2,8 @@
  *
  * Sessions that go wrong, by the public interface: a process that dies, or hangs, in the middle of
  * a scenario is told with its line, and the session goes on; wherever memory ends, nothing is left;
- * a second session is told that the first is there.  Exits with 0 if all that holds.
+ * a session whose guardian was killed is closed as any other; a second session is told that the
+ * first is there.  Exits with 0 if all that holds.
  */
 #include "../unit/failing.h"
 #include "session.h"
@@ -226,6 +227,54 @@ static void memory_ends_anywhere(void)
 	cow_scenario_free(scenario);
 }
 
+/* ---- the guardian ---- */
+
+/* The child of this process that is called so; 0: none. */
+static pid_t find_guardian(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		char path[300], name[32] = "";
+		int parent = 0;
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
+		file = atoi(entry->d_name) ? fopen(path, "re") : NULL;
+		if (!file)
+			continue;
+		if (fscanf(file, "%*d (%31[^)]) %*c %d", name, &parent) == 2 && parent == getpid() &&
+		    !strcmp(name, "cowlab-guard"))
+			found = (pid_t)atoi(entry->d_name);
+		fclose(file);
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+/* Who closes a session whose guardian was killed is not killed by a signal for it. */
+static void the_guardian_is_lost(void)
+{
+	int status = 0, error;
+	pid_t pid = fork();
+
+	if (!pid) {
+		cow_host *host = open_session(NULL, &error);
+		pid_t guardian = error ? 0 : find_guardian();
+
+		signal(SIGPIPE, SIG_DFL);
+		if (!guardian || kill(guardian, SIGKILL) ||
+		    waitid(P_PID, (id_t)guardian, &(siginfo_t){ 0 }, WEXITED | WNOWAIT))
+			_exit(2);
+		cow_host_close(host);
+		_exit(has_children());
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
 /* ---- what is no use of the interface ---- */
 
 static void nonsense_is_refused(void)
@@ -276,6 +325,7 @@ int main(void)
 	someone_is_lost(SIGSTOP, "did not come back within 400 ms");
 	the_nursery_is_lost();
 	memory_ends_anywhere();
+	the_guardian_is_lost();
 	nonsense_is_refused();
 	return failures != 0;
 }

@@ -101,7 +101,7 @@ static uint32_t run(const struct rich *rich)
 	X(folio_order, "no page of its folio", folio(r, 8)->order = 4) \
 	X(folio_order_none, "at no place", folio(r, 8)->order = 0) \
 	X(folio_head, "at no place", folio(r, 8)->head++) \
-	X(folio_flags, "flagged", folio(r, 8)->flags |= 8) \
+	X(folio_flags, "flagged", folio(r, 8)->flags |= 16) \
 	X(folio_exclusive, "marked exclusive", folio(r, 8)->flags |= FOLIO_EXCLUSIVE) \
 	X(folio_every, "has mapcount", folio(r, 8)->every++) \
 	X(folio_owner, "foreign owner", folio(r, 8)->owner = 0) \

@@ -468,6 +468,147 @@ static void twins_have_one_search(void **state)
 	x = explored(&options);
 	assert_int_equal(cow_exploration_twin(x, 2, &twin), -ENOENT); /* nobody can tell */
 	cow_exploration_free(x);
+	options.kinds = 0;
+	options.frames = 3; /* nor who was asked in advance how many frames fork needs */
+	x = explored(&options);
+	assert_int_equal(cow_exploration_twin(x, 2, &twin), -ENOENT);
+	cow_exploration_free(x);
+}
+
+/* What another run asked of a policy nobody saw here. */
+static void who_goes_on_has_no_twins(void **state)
+{
+	struct cow_explore_options options = small_options("page-count");
+	const struct cow_policy *beside = cow_policy_find("page-count-5.18");
+	struct tape tape = { 0 };
+	cow_exploration *x, *twin;
+
+	(void)state;
+	options.beside = &beside;
+	options.beside_count = 1;
+	options.depth = 3;
+	x = explored(&options);
+	assert_int_equal(cow_exploration_twin(x, 0, &twin), 0);
+	cow_exploration_free(twin);
+	assert_int_equal(cow_exploration_save(x, tape_write, &tape), 0);
+	cow_exploration_free(x);
+	options.depth = 4;
+	options.resume = tape_read;
+	options.resume_ctx = &tape;
+	x = explored(&options);
+	assert_int_equal(cow_exploration_twin(x, 0, &twin), -ENOENT);
+	cow_exploration_free(x);
+	tape_clear(&tape);
+}
+
+/* The other action of a decision about references, for one view that no page was looked at for. */
+static const struct cow_rule *rare_gup(struct cow_view v)
+{
+	static const struct cow_rule refuse = { COW_ACT_REFUSE, 0, "rare", "a test" };
+
+	return v.vma_had_write_ref && !v.refcount
+		       ? &refuse
+		       : cow_policy_find("mapcount")->decide[COW_DECIDE_GUP](v);
+}
+
+static const struct cow_rule *other_track(struct cow_view v)
+{
+	static const struct cow_rule rules[] = { { COW_ACT_CLEAR, 0, "clear", "a test" },
+						 { COW_ACT_KEEP, 0, "keep", "a test" } };
+
+	return &rules[cow_policy_find("mapcount")->decide[COW_DECIDE_TRACK](v)->action ==
+		      COW_ACT_CLEAR];
+}
+
+/* Nobody tells an observer of what is asked about a VMA; and a policy that is not whole is none. */
+static void untold_answers_count_too(void **state)
+{
+	struct cow_explore_options options = small_options("mapcount");
+	struct cow_policy others[4];
+	const struct cow_policy *beside[4];
+	cow_exploration *x, *twin;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		cow_policy_init(&others[i], options.policy);
+		beside[i] = &others[i];
+	}
+	others[0].decide[COW_DECIDE_GUP] = rare_gup;
+	others[1].decide[COW_DECIDE_TRACK] = other_track;
+	others[2].decide[COW_DECIDE_MERGE] = NULL;
+	options.beside = beside;
+	options.beside_count = 4;
+	options.depth = 2;
+	x = explored(&options);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(cow_exploration_twin(x, i, &twin), -ENOENT);
+	assert_int_equal(cow_exploration_twin(x, 3, &twin), 0);
+	cow_exploration_free(twin);
+	cow_exploration_free(x);
+}
+
+/* Who of the built-in policies has the search of another, as docs/explore.md says. */
+static void two_policies_have_a_twin(void **state)
+{
+	static const char *const pairs[][2] = { { "page-count", "page-count-5.18" },
+						{ "exclusive-6.2", "exclusive" } };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct cow_explore_options options = small_options(pairs[i][0]);
+		const struct cow_policy *beside[32];
+		uint32_t count = 0;
+		cow_exploration *x, *twin;
+
+		while (cow_policy_at(count)) {
+			beside[count] = cow_policy_at(count);
+			count++;
+		}
+		options.beside = beside;
+		options.beside_count = count;
+		options.depth = quick() ? 6 : 0;
+		x = explored(&options);
+		for (uint32_t k = 0; k < count; k++) {
+			bool is = !strcmp(beside[k]->name, pairs[i][0]) ||
+				  !strcmp(beside[k]->name, pairs[i][1]);
+			int error = cow_exploration_twin(x, k, &twin);
+
+			if (is || !quick())
+				assert_int_equal(error, is ? 0 : -ENOENT);
+			cow_exploration_free(twin);
+		}
+		cow_exploration_free(x);
+	}
+}
+
+/* A flag tells twins apart if a search of the preset base can feel it. */
+static void twins_may_differ_in_flags(void **state)
+{
+	const unsigned felt = COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
+			      COW_POLICY_FORK_COPIES_PINNED;
+	struct cow_explore_options options = small_options("mapcount");
+	struct cow_policy others[32];
+	const struct cow_policy *beside[32];
+	uint32_t count = 0;
+	cow_exploration *x, *twin;
+
+	(void)state;
+	for (unsigned flag = 1; count < 32 && flag < COW_POLICY_FLAGS_END; flag <<= 1) {
+		cow_policy_init(&others[count], options.policy);
+		others[count].flags ^= flag;
+		beside[count] = &others[count];
+		count++;
+	}
+	assert_true(1u << (count - 1) > (COW_POLICY_FLAGS_END - 1) / 2);
+	options.beside = beside;
+	options.beside_count = count;
+	options.depth = 4;
+	x = explored(&options);
+	for (uint32_t i = 0; i < count; i++) {
+		assert_int_equal(cow_exploration_twin(x, i, &twin), felt >> i & 1 ? -ENOENT : 0);
+		cow_exploration_free(twin);
+	}
+	cow_exploration_free(x);
 }
 
 static uint32_t one_or_two(void *ctx)
@@ -716,6 +857,10 @@ int main(void)
 		cmocka_unit_test(threads_and_exactness_change_nothing),
 		cmocka_unit_test(symmetry_changes_no_answer),
 		cmocka_unit_test(twins_have_one_search),
+		cmocka_unit_test(who_goes_on_has_no_twins),
+		cmocka_unit_test(untold_answers_count_too),
+		cmocka_unit_test(two_policies_have_a_twin),
+		cmocka_unit_test(twins_may_differ_in_flags),
 		cmocka_unit_test(how_many_work_changes_nothing),
 		cmocka_unit_test(a_checkpoint_goes_on),
 		cmocka_unit_test(a_bad_checkpoint_is_refused),

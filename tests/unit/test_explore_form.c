@@ -140,14 +140,64 @@ static void moves_that_sleep_lead_nowhere_new(void **state)
 		options.pages = 2;
 		same_states(&options);
 		options.processes = 2;
-		options.pages = 1;
 		options.refs = 1;
+		options.pages = 3; /* two of them are not the whole region */
+		options.depth = 4;
+		same_states(&options);
+		options.pages = 1;
 		options.depth = quick ? 5 : 0;
 		same_states(&options);
 		assert_int_equal(cow_kinds_parse(more, NULL, &options.kinds), 0);
 		options.depth = quick ? 5 : 7;
 		same_states(&options);
 	}
+}
+
+static bool never(void *ctx, const cow_machine *machine)
+{
+	(void)ctx;
+	(void)machine;
+	return false;
+}
+
+/* Where the argument does not hold, every move is done. */
+static void where_nothing_sleeps(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 7; i++) {
+		struct cow_explore_options options;
+		cow_exploration *x;
+
+		cow_explore_options_init(&options);
+		options.depth = 1;
+		options.frames = i == 1 ? 1 : 0;
+		options.no_symmetry = i == 2;
+		options.no_merge = i == 3;
+		options.predicate = i == 4 ? never : NULL;
+		options.other = i == 5 ? cow_policy_find("mapcount") : NULL;
+		assert_int_equal(cow_kinds_parse(i == 6 ? "swap" : "base", NULL, &options.kinds), 0);
+		x = explored(&options);
+		assert_int_equal(x->search.sleeps, i == 0);
+		cow_exploration_free(x);
+	}
+}
+
+/* What docs/explore.md says of it. */
+static void one_move_in_three_is_done(void **state)
+{
+	struct cow_explore_options options;
+	cow_exploration *x;
+
+	(void)state;
+	if (rounds(1000) < 1000)
+		return;
+	cow_explore_options_init(&options);
+	options.policy = cow_policy_find("page-count");
+	options.refs = 1;
+	x = explored(&options);
+	assert_int_equal(x->totals.end, COW_END_COMPLETE);
+	assert_true(x->search.tried < x->search.transitions / 3);
+	cow_exploration_free(x);
 }
 
 /* ---- two ways to one form ---- */
@@ -373,11 +423,79 @@ static void what_a_policy_looks_at_is_noticed(void **state)
 	cow_exploration_free(x);
 }
 
+/* The page of a write as no built-in policy tells it apart, but for the dirty bit. */
+static const struct cow_rule *rare_write(struct cow_view v, bool dirty)
+{
+	static const struct cow_rule reuse = { COW_ACT_REUSE, 0, "reuse", "a test" };
+	bool rare = v.pte_dirty == dirty && !v.mm_has_pinned && !v.vma_had_write_ref && v.mapcount == 5;
+
+	return rare ? &reuse : cow_policy_find("mapcount")->decide[COW_DECIDE_WRITE](v);
+}
+
+static const struct cow_rule *rare_dirty(struct cow_view v)
+{
+	return rare_write(v, true);
+}
+
+static const struct cow_rule *rare_clean(struct cow_view v)
+{
+	return rare_write(v, false);
+}
+
+/* A view, and what would count as equal to it: who answers one of them otherwise is no twin. */
+static void a_view_is_asked_in_every_way(void **state)
+{
+	const struct cow_policy *beside[3];
+	struct cow_policy dirty, clean;
+	struct cow_decision decision = { .id = COW_DECIDE_WRITE, .process = 1 };
+	struct watch *watch = calloc(1, sizeof(*watch));
+	struct cow_config config;
+	cow_machine *m;
+	cow_audit *audit;
+	cow_mm p;
+
+	(void)state;
+	assert_non_null(watch);
+	cow_config_init(&config);
+	config.frames = 16;
+	assert_int_equal(cow_machine_create(&config, &m), 0);
+	assert_int_equal(cow_audit_attach(m, &audit), 0);
+	assert_int_equal(cow_mm_create(m, &p), 0);
+	beside[0] = cow_policy_find("mapcount");
+	cow_policy_init(&dirty, beside[0]);
+	cow_policy_init(&clean, beside[0]);
+	dirty.decide[COW_DECIDE_WRITE] = rare_dirty;
+	clean.decide[COW_DECIDE_WRITE] = rare_clean;
+	beside[1] = &dirty;
+	beside[2] = &clean;
+	watch->policy = beside[0];
+	watch->audit = audit;
+	watch->blind = BLIND_ALL;
+	watch->beside = beside;
+	watch->twins = 7;
+	decision.view.anon = 1;
+	decision.view.pte_dirty = 1;
+	decision.view.mapped_most = 3;
+	decision.view.mapcount = 4;
+	watch_decision(watch, &decision);
+	assert_int_equal(watch->twins, 7);
+	decision.view.mapcount = 5;
+	watch_decision(watch, &decision);
+	assert_int_equal(watch->twins, 1);
+	assert_int_equal(watch->exposed, 0);
+	cow_audit_detach(audit);
+	cow_machine_destroy(m);
+	free(watch);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(merging_loses_nothing),
 		cmocka_unit_test(moves_that_sleep_lead_nowhere_new),
+		cmocka_unit_test(where_nothing_sleeps),
+		cmocka_unit_test(one_move_in_three_is_done),
+		cmocka_unit_test(a_view_is_asked_in_every_way),
 		cmocka_unit_test(equal_forms_have_equal_successors),
 		cmocka_unit_test(what_a_policy_looks_at_is_noticed),
 	};

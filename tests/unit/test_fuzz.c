@@ -254,13 +254,52 @@ static void what_no_kernel_can_be_asked_is_left_out(void **state)
 		assert_int_not_equal(otherwise[i], 0);
 }
 
+/* A pool whose pages references tell nothing of: hugetlb or references, and no other profile is touched. */
+static void what_a_machine_lacks_is_left_out(void **state)
+{
+	static struct text text, other;
+	unsigned pools = 0, references = 0, orders = 0;
+
+	(void)state;
+	for (int profile = 0; profile < COW_PROFILE_COUNT; profile++) {
+		bool has = profile == COW_PROFILE_ALL || profile == COW_PROFILE_HUGETLB;
+
+		for (uint64_t seed = 0; seed < 3 * SEEDS; seed++) {
+			cow_scenario *any = generate(profile, seed, COW_GENERATE_REAL);
+			cow_scenario *less = generate(profile, seed, COW_GENERATE_REAL |
+								     COW_GENERATE_NO_HUGETLB_REFS);
+			bool pool, refers;
+
+			print(less, &text);
+			print(any, &other);
+			pool = strstr(text.bytes, "hugetlb ") != NULL;
+			refers = strstr(text.bytes, ": get ") || strstr(text.bytes, ": pin ");
+			assert_false(has && pool && refers);
+			assert_true(has || !strcmp(text.bytes, other.bytes));
+			pools += profile == COW_PROFILE_ALL && pool;
+			references += profile == COW_PROFILE_ALL && refers;
+			cow_scenario_free(less);
+			less = generate(profile, seed, COW_GENERATE_REAL | COW_GENERATE_NO_HUGETLB |
+							       COW_GENERATE_NO_THP_ORDERS);
+			print(less, &text);
+			assert_null(strstr(text.bytes, "thp order"));
+			assert_true(profile == COW_PROFILE_HUGETLB || !strstr(text.bytes, "hugetlb "));
+			orders += strstr(other.bytes, "thp order") != NULL;
+			cow_scenario_free(less);
+			cow_scenario_free(any);
+		}
+	}
+	assert_true(pools && references > 2 * pools && orders);
+}
+
 static void bad_arguments_are_refused(void **state)
 {
 	cow_scenario *scenario = (cow_scenario *)state;
 
 	assert_int_equal(cow_generate(COW_PROFILE_COUNT, 1, 0, NULL, &scenario), -EINVAL);
 	assert_null(scenario);
-	assert_int_equal(cow_generate(COW_PROFILE_BASE, 1, 1024, NULL, &scenario), -EINVAL);
+	assert_int_equal(cow_generate(COW_PROFILE_BASE, 1, 2 * (COW_GENERATE_END - 1), NULL, &scenario),
+			 -EINVAL);
 	assert_int_equal(cow_generate(COW_PROFILE_BASE, 1, 0, NULL, NULL), -EINVAL);
 	assert_null(cow_profile_name(COW_PROFILE_COUNT));
 	assert_string_equal(cow_profile_name(COW_PROFILE_HUGETLB), "hugetlb");
@@ -630,6 +669,7 @@ int main(void)
 		cmocka_unit_test(every_event_advice_and_flag_is_generated),
 		cmocka_unit_test(a_profile_is_about_its_subject),
 		cmocka_unit_test(what_no_kernel_can_be_asked_is_left_out),
+		cmocka_unit_test(what_a_machine_lacks_is_left_out),
 		cmocka_unit_test(bad_arguments_are_refused),
 		cmocka_unit_test(a_verdict_is_no_difference_where_none_is_promised),
 		cmocka_unit_test(want_of_memory_explains_a_kill),

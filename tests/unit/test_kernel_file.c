@@ -458,6 +458,39 @@ static void the_audit_has_nothing_to_say(void **state)
 	}
 }
 
+/* A private mapping that may be written was charged for, when it was made or when it became so: the two
+ * merge then. */
+static void writable_mappings_are_accounted_alike(void **state)
+{
+	struct kept lab;
+
+	(void)state;
+	lab_open(&lab, 64, "exclusive");
+	assert_int_equal(cow_mmap_file(lab.m, lab.p, 0, 2, COW_PROT_RW, 0, lab.f, 0), 0);
+	assert_int_equal(cow_mmap_file(lab.m, lab.p, addr(2), 2, COW_PROT_READ, 0, lab.f, 2), 0);
+	assert_int_equal(page_of(&lab, lab.p, 0).vma_end, addr(2));
+	assert_int_equal(cow_mprotect(lab.m, lab.p, addr(2), 2, COW_PROT_RW), 0);
+	assert_int_equal(page_of(&lab, lab.p, 0).vma_end, addr(4));
+	kept_close(&lab);
+}
+
+/* Tables of one level have no PMDs, and no huge pages. */
+static void no_huge_file_without_pmds(void **state)
+{
+	struct cow_config config;
+	cow_machine *m;
+	cow_file f;
+
+	(void)state;
+	cow_config_init(&config);
+	config.geometry = (struct cow_geometry){ 12, 1, { 3 } };
+	config.frames = 64;
+	assert_int_equal(cow_machine_create(&config, &m), 0);
+	assert_int_equal(cow_file_create(m, 0, 0, true, &f), -EINVAL);
+	assert_int_equal(cow_file_create(m, 8, 0, false, &f), 0);
+	cow_machine_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -475,6 +508,8 @@ int main(void)
 		cmocka_unit_test(what_makes_no_sense_is_refused),
 		cmocka_unit_test(host_memory_may_fail_anywhere),
 		cmocka_unit_test(the_audit_has_nothing_to_say),
+		cmocka_unit_test(writable_mappings_are_accounted_alike),
+		cmocka_unit_test(no_huge_file_without_pmds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -345,6 +345,23 @@ static void files_of_huge_pages(void **state)
 	lab_close(&lab, 0); /* behind the end is no want of a page */
 }
 
+/* A mapping that may write makes the file as long as it is; one that may not leaves it. */
+static void a_writable_mapping_makes_the_file_longer(void **state)
+{
+	const unsigned flags = COW_MAP_HUGETLB | COW_MAP_SHARED;
+	struct kept lab;
+	cow_file f;
+
+	(void)state;
+	lab_open(&lab, 4, "exclusive");
+	assert_int_equal(cow_file_create(lab.m, 8, 7, true, &f), 0);
+	assert_int_equal(cow_mmap_file(lab.m, lab.p, 0, 16, COW_PROT_READ, flags, f, 0), 0);
+	assert_int_equal(read_from(&lab, lab.p, 8, 0), COW_OUT_SIGBUS);
+	assert_int_equal(cow_mmap_file(lab.m, lab.p, addr(16), 16, COW_PROT_RW, flags, f, 0), 0);
+	assert_int_equal(read_from(&lab, lab.p, 8, 0), COW_OUT_ALLOC);
+	lab_close(&lab, 0); /* behind the end is no want of a page */
+}
+
 /* The copies of a private mapping of a file are shared by fork, and stolen back, as others are. */
 static void private_copies_of_a_file_are_stolen_too(void **state)
 {
@@ -361,6 +378,59 @@ static void private_copies_of_a_file_are_stolen_too(void **state)
 	assert_false(page_of(&lab, lab.q, 1).present);
 	assert_int_equal(read_from(&lab, lab.q, 1, 0), COW_OUT_SIGBUS);
 	lab_close(&lab, COW_VERDICT(KILLED));
+}
+
+/* Until v6.0 an entry is as writable as the fault was, and the MMU asks no VMA. */
+static void a_forced_write_may_open_a_page(void **state)
+{
+	(void)state;
+	for (unsigned opens = 0; opens < 2; opens++) {
+		struct kept lab;
+
+		lab_open(&lab, 3, opens ? "page-count" : "exclusive");
+		assert_int_equal(map(&lab, 0, 16, 0), 0);
+		assert_int_equal(cow_mprotect(lab.m, lab.p, 0, 16, COW_PROT_READ), 0);
+		assert_int_equal(cow_force_write(lab.m, lab.p, addr(3), 1, NULL), 0);
+		kept_check(&lab);
+		assert_int_equal(page_of(&lab, lab.p, 3).writable, opens);
+		assert_int_equal(write_to(&lab, lab.p, 7, 2), opens ? COW_OUT_HIT : COW_OUT_SEGV);
+		/* The next huge page was not written, nor is it by a range that begins before it. */
+		assert_int_equal(cow_write_range(lab.m, lab.p, addr(6), 4, 3, NULL), -EFAULT);
+		assert_int_equal(read_from(&lab, lab.p, 7, opens ? 3 : 0), COW_OUT_HIT);
+		assert_false(page_of(&lab, lab.p, 8).present);
+		split(&lab);
+		assert_int_equal(write_to(&lab, lab.p, 3, 4), COW_OUT_SEGV);
+		assert_int_equal(write_to(&lab, lab.q, 3, 4), COW_OUT_SEGV);
+		assert_int_equal(cow_force_write(lab.m, lab.q, addr(3), 5, NULL), 0);
+		assert_int_equal(write_to(&lab, lab.q, 3, 6), opens ? COW_OUT_HIT : COW_OUT_SEGV);
+		assert_int_equal(cow_mprotect(lab.m, lab.q, 0, 16, COW_PROT_RW), 0);
+		assert_int_equal(cow_mprotect(lab.m, lab.q, 0, 16, COW_PROT_READ), 0);
+		assert_int_equal(write_to(&lab, lab.q, 3, 7), COW_OUT_SEGV);
+		assert_int_equal(read_from(&lab, lab.p, 3, 1), COW_OUT_HIT);
+		lab_close(&lab, 0);
+	}
+}
+
+/* From v5.12 to v6.13 so is the copy that fork makes. */
+static void fork_may_open_its_copy(void **state)
+{
+	(void)state;
+	for (unsigned opens = 0; opens < 2; opens++) {
+		struct kept lab;
+		cow_ref pin;
+
+		lab_open(&lab, 2, opens ? "exclusive-6.2" : "exclusive");
+		assert_int_equal(map(&lab, 0, 8, 0), 0);
+		assert_int_equal(write_to(&lab, lab.p, 3, 1), COW_OUT_ALLOC);
+		assert_int_equal(cow_gup(lab.m, lab.p, addr(3), 1, COW_GUP_PIN | COW_GUP_WRITE, 1,
+					 NULL, &pin), 0);
+		assert_int_equal(cow_mprotect(lab.m, lab.p, 0, 8, COW_PROT_READ), 0);
+		split(&lab);
+		assert_int_equal(write_to(&lab, lab.q, 3, 2), opens ? COW_OUT_HIT : COW_OUT_SEGV);
+		assert_int_equal(write_to(&lab, lab.p, 3, 2), COW_OUT_SEGV);
+		assert_int_equal(cow_ref_release(lab.m, pin), 0);
+		lab_close(&lab, 0);
+	}
 }
 
 static void host_memory_may_fail_anywhere(void **state)
@@ -413,7 +483,10 @@ int main(void)
 		cmocka_unit_test(a_pin_unshares),
 		cmocka_unit_test(shared_memory_needs_no_decision),
 		cmocka_unit_test(files_of_huge_pages),
+		cmocka_unit_test(a_writable_mapping_makes_the_file_longer),
 		cmocka_unit_test(private_copies_of_a_file_are_stolen_too),
+		cmocka_unit_test(a_forced_write_may_open_a_page),
+		cmocka_unit_test(fork_may_open_its_copy),
 		cmocka_unit_test(host_memory_may_fail_anywhere),
 	};
 

@@ -4,60 +4,9 @@
  * and that the reverse map finds every mapping of it.
  */
 #include "failing.h"
-#include "mocked.h"
-#include "world.h"
+#include "ksmlab.h"
 
 #include <errno.h>
-
-enum { A = 16 * PAGE, B = 64 * PAGE, HUGE = 512 };
-
-static void init(struct mocked *t, const char *policy)
-{
-	mocked_not(t, policy, 4096);
-}
-
-/* Pages of one value each, mergeable. */
-static void map(const struct mocked *t, cow_mm mm, uint64_t addr, uint64_t pages, uint64_t value)
-{
-	assert_int_equal(cow_mmap(t->m, mm, addr, pages, COW_PROT_RW, 0), 0);
-	assert_int_equal(cow_write_range(t->m, mm, addr, pages, value, NULL), 0);
-	assert_int_equal(cow_madvise(t->m, mm, addr, pages, COW_ADV_MERGEABLE, NULL), 0);
-}
-
-static void start(struct mocked *t, const char *policy)
-{
-	init(t, policy);
-	mocked_start(t);
-}
-
-static uint64_t scan(const struct mocked *t)
-{
-	struct cow_result result;
-
-	assert_int_equal(cow_ksm_scan(t->m, &result), 0);
-	assert_int_equal(result.outcome, result.done ? COW_OUT_MERGED : COW_OUT_NONE);
-	assert_int_equal(result.counts[COW_OUT_MERGED], result.done);
-	mocked_check(t);
-	return result.done;
-}
-
-static int count_visit(void *ctx, cow_mm mm, uint64_t addr)
-{
-	(void)mm;
-	(void)addr;
-	++*(unsigned *)ctx;
-	return 0;
-}
-
-/* The reverse map finds each mapping once. */
-static void found(const struct mocked *t, cow_mm mm, uint64_t addr)
-{
-	struct cow_page page = look(t, mm, addr);
-	unsigned visits = 0;
-
-	assert_int_equal(cow_rmap_walk(t->m, page.frame, count_visit, &visits), 0);
-	assert_int_equal(visits, page.mapcount);
-}
 
 /*
  *   P: A [1][1][2]   Q: A [1][3]    three pages of 1 become one; 2 and 3 stay
@@ -150,32 +99,6 @@ static void test_fork(void **state)
 		assert_int_equal(look(&t, child, A).value, 1);
 		mocked_end(&t);
 	}
-}
-
-/* A page with a reference stays, whoever is scanned first; the others merge without it. */
-static void test_references(void **state)
-{
-	(void)state;
-	for (unsigned i = 0; i < ERAS; i++)
-		for (unsigned held = 0; held < 3; held++)
-			for (unsigned pin = 0; pin < 2; pin++) {
-				struct mocked t;
-				cow_ref ref;
-
-				start(&t, every_era[i]);
-				map(&t, t.p, A, 3, 5);
-				assert_int_equal(cow_gup(t.m, t.p, A + held * PAGE, 1,
-							 pin ? COW_GUP_PIN : 0, 1, NULL, &ref), 0);
-				assert_int_equal(scan(&t), 2);
-				assert_true(look(&t, t.p, A + held * PAGE).writable);
-				assert_int_equal(look(&t, t.p, A + (held + 1) % 3 * PAGE).frame,
-						 look(&t, t.p, A + (held + 2) % 3 * PAGE).frame);
-				assert_int_equal(cow_ref_release(t.m, ref), 0);
-				assert_int_equal(scan(&t), 1);
-				assert_int_equal(look(&t, t.p, A).mapcount, 3);
-				found(&t, t.p, A);
-				mocked_end(&t);
-			}
 }
 
 /* The page at hand is asked about first, then the one that it equals; a scan drains the batches
@@ -280,11 +203,10 @@ static void test_unmerge(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ERAS; i++) {
 		const char *era = every_era[i];
-		bool unshares = !strncmp(era, "exclusive", 9) && strcmp(era, "exclusive-5.19");
+		bool unshares = unshares_at_break(era);
 		bool blind;
 		struct mocked t;
 
-		unshares |= !strcmp(era, "pte-exclusive");
 		start(&t, era);
 		blind = t.policy.flags & COW_POLICY_KSM_KEEPS_UNREADABLE;
 		map(&t, t.p, A, 5, 7);
@@ -348,9 +270,10 @@ static void test_reached(void **state)
 		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
 		assert_int_equal(cow_mremap(t.m, child, A, 1, 4 * B), 0);
 		mocked_check(&t);
-		/* mremap has made the child's pages ordinary ones. */
-		assert_int_equal(look(&t, q, B).mapcount, 3);
+		/* mremap has made the page that moved an ordinary one, and no other. */
+		assert_int_equal(look(&t, q, B).mapcount, 4);
 		assert_false(look(&t, child, 4 * B).ksm);
+		assert_true(look(&t, child, A + PAGE).ksm);
 		assert_int_equal(cow_fork(t.m, t.p, NULL, &other), 0);
 		found(&t, q, B);
 		frame = look(&t, q, B).frame;
@@ -360,7 +283,7 @@ static void test_reached(void **state)
 		assert_int_equal(counter(&t, COW_COUNT_MIGRATED), 1); /* one page, mapped twice there */
 		mocked_check(&t);
 		assert_int_not_equal(look(&t, q, B).frame, frame);
-		assert_int_equal(look(&t, q, B).mapcount, 5);
+		assert_int_equal(look(&t, q, B).mapcount, 6);
 		assert_int_equal(look(&t, other, A).frame, look(&t, q, B).frame);
 		assert_int_equal(cow_swap_out(t.m, t.p, A, 1, false, &result), 0);
 		assert_int_equal(result.outcome, COW_OUT_MOVED);
@@ -423,38 +346,15 @@ static void test_host_memory(void **state)
 	assert_int_equal(failing.live, 0);
 }
 
-/* Many pages, all distinct but for the last, which equals the first of another process. */
-static void test_many(void **state)
-{
-	struct mocked t;
-	cow_mm q;
-
-	(void)state;
-	init(&t, "pte-exclusive");
-	t.config.frames = 20000;
-	mocked_start(&t);
-	assert_int_equal(cow_mm_create(t.m, &q), 0);
-	assert_int_equal(cow_mmap(t.m, t.p, A, 8192, COW_PROT_RW, 0), 0);
-	for (uint64_t n = 0; n < 8192; n++)
-		assert_int_equal(cow_write(t.m, t.p, A + n * PAGE, n << 32 | n, NULL), 0);
-	assert_int_equal(cow_madvise(t.m, t.p, A, 8192, COW_ADV_MERGEABLE, NULL), 0);
-	assert_int_equal(scan(&t), 0);
-	map(&t, q, A, 8192, 8191ull << 32 | 8191);
-	assert_int_equal(scan(&t), 8193);
-	assert_int_equal(look(&t, q, A).mapcount, 8193);
-	mocked_end(&t);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_merge),	     cmocka_unit_test(test_fork),
-		cmocka_unit_test(test_references),   cmocka_unit_test(test_asks),
+		cmocka_unit_test(test_asks),
 		cmocka_unit_test(test_only_mergeable), cmocka_unit_test(test_zero_pages),
 		cmocka_unit_test(test_large),	     cmocka_unit_test(test_unmerge),
 		cmocka_unit_test(test_unmerge_without_frames), cmocka_unit_test(test_reached),
 		cmocka_unit_test(test_items),	     cmocka_unit_test(test_host_memory),
-		cmocka_unit_test(test_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -289,6 +289,46 @@ static void lazyfree_pages_are_dropped_while_clean(void **state)
 	lab_end(&lab);
 }
 
+/* One that `mapped` processes map, and all but number `dirty` have freed.  Reclaim comes by it in the
+ * middle one, and drops it from the oldest on, up to the dirty one. */
+static void lazyfree_case(const char *policy, unsigned mapped, unsigned dirty)
+{
+	cow_mm mms[33];
+	struct lab lab;
+
+	lab_begin(&lab, policy, 1, 7);
+	mms[0] = lab.p;
+	for (unsigned n = 1; n < mapped; n++)
+		mms[n] = forked(&lab, lab.p);
+	for (unsigned n = 0; n < mapped; n++)
+		if (n != dirty)
+			assert_int_equal(cow_madvise(lab.m, mms[n], 0, 1, COW_ADV_FREE, NULL), 0);
+	assert_int_equal(out(&lab, mms[mapped / 2], 0, 1),
+			 dirty < mapped ? COW_OUT_REFUSED : COW_OUT_MOVED);
+	for (unsigned n = 0; n < mapped; n++)
+		assert_int_equal(seen(&lab, mms[n], 0).present, n >= dirty);
+	assert_int_equal(count(&lab, COW_COUNT_FRAMES_USED), dirty < mapped);
+	assert_int_equal(count(&lab, COW_COUNT_DROPPED), dirty >= mapped);
+	if (dirty < mapped)
+		assert_false(seen(&lab, mms[dirty], 0).lazyfree);
+	lab_end(&lab);
+}
+
+/* 16 mappings are dropped a walk (RECLAIM_SEEN).  Where one is left for a walk of its own it is another
+ * than that by which the page was found. */
+static void lazyfree_pages_go_from_all(void **state)
+{
+	static const unsigned mapped[] = { 2, 3, 16, 17, 18, 33 };
+
+	(void)state;
+	for (unsigned home = 0; home < HOMES; home++)
+		for (unsigned i = 0; i < sizeof(mapped) / sizeof(*mapped); i++) {
+			lazyfree_case(homes[home], mapped[i], mapped[i]); /* none */
+			lazyfree_case(homes[home], mapped[i], mapped[i] - 1);
+			lazyfree_case(homes[home], mapped[i], mapped[i] / 2);
+		}
+}
+
 /* Lazyfree pages of every home go without leaving a marker, or a table, behind. */
 static void dropping_leaves_nothing_behind(void **state)
 {
@@ -598,6 +638,7 @@ int main(void)
 		cmocka_unit_test(swap_out_reaches_every_mapping),
 		cmocka_unit_test(batched_pages_cannot_be_isolated),
 		cmocka_unit_test(lazyfree_pages_are_dropped_while_clean),
+		cmocka_unit_test(lazyfree_pages_go_from_all),
 		cmocka_unit_test(dropping_leaves_nothing_behind),
 		cmocka_unit_test(pageout_takes_what_is_mapped_once),
 		cmocka_unit_test(pages_of_objects_are_unmapped),

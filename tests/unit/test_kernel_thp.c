@@ -553,6 +553,40 @@ static void mprotect_asks_about_a_pmd(void **state)
 	}
 }
 
+/* Until v6.3; but not of what madvise free gave up, and not where the folio is split as well. */
+static void a_split_may_clean_entries(void **state)
+{
+	(void)state;
+	for (unsigned how = 0; how < 4; how++) {
+		struct mocked k;
+
+		mocked_init(&k);
+		k.config.geometry = *cow_geometry_find("tiny");
+		k.config.frames = 64;
+		if (how)
+			k.policy.flags |= COW_POLICY_SPLIT_CLEANS;
+		mocked_start(&k);
+		assert_int_equal(cow_mmap(k.m, k.p, 0, HUGE, COW_PROT_RW, COW_MAP_THP), 0);
+		must_write(&k, k.p, 0, 1, COW_OUT_ALLOC);
+		if (how == 2) {
+			assert_int_equal(cow_madvise(k.m, k.p, 0, HUGE, COW_ADV_FREE, NULL), 0);
+			must_write(&k, k.p, 3 * PAGE, 2, COW_OUT_HIT);
+		}
+		assert_true(look(&k, k.p, 0).dirty && look(&k, k.p, 0).huge);
+		if (how == 3)
+			assert_int_equal(cow_madvise(k.m, k.p, PAGE, 1, COW_ADV_COLD, NULL), 0);
+		else
+			assert_int_equal(cow_mprotect(k.m, k.p, PAGE, 1, COW_PROT_READ), 0);
+		for (unsigned i = 0; i < HUGE; i++) {
+			assert_false(look(&k, k.p, i * PAGE).huge);
+			assert_int_equal(look(&k, k.p, i * PAGE).dirty, how != 1);
+		}
+		must_write(&k, k.p, 0, 3, COW_OUT_HIT);
+		assert_true(look(&k, k.p, 0).dirty);
+		mocked_end(&k);
+	}
+}
+
 static void collapse_asks_about_each_page(void **state)
 {
 	struct mocked k;
@@ -756,6 +790,23 @@ static void collapse_makes_a_huge_page(void **state)
 		assert_int_equal(put(&t, t.p, 0, 1), COW_OUT_REUSE);
 		end(&t);
 	}
+}
+
+/* Of 17 frames each collapse takes the eight that are free, and gives back eight for the next; so all
+ * of the folios must have been reserved, not the one that has room at first. */
+static void collapse_lives_on_what_it_frees(void **state)
+{
+	struct thp t;
+
+	(void)state;
+	begin(&t, "exclusive", "tiny", 3 * HUGE + 1, 0);
+	assert_int_equal(cow_mmap(t.m, t.p, 0, 2 * HUGE, COW_PROT_RW, 0), 0);
+	fill(&t, t.p, 0, 2 * HUGE, 100);
+	assert_int_equal(cow_madvise(t.m, t.p, 0, 2 * HUGE, COW_ADV_COLLAPSE, NULL), 0);
+	assert_true(at(&t, t.p, 0).huge && at(&t, t.p, HUGE).huge);
+	assert_int_equal(count(&t, COW_COUNT_COLLAPSES), 2);
+	holds(&t, t.p, 0, 2 * HUGE, 100);
+	end(&t);
 }
 
 static void collapse_brings_swapped_pages_back(void **state)
@@ -1157,12 +1208,14 @@ int main(void)
 		cmocka_unit_test(endless_answers_split),
 		cmocka_unit_test(pin_unshares_a_pmd),
 		cmocka_unit_test(mprotect_asks_about_a_pmd),
+		cmocka_unit_test(a_split_may_clean_entries),
 		cmocka_unit_test(collapse_asks_about_each_page),
 		cmocka_unit_test(markers_are_per_page),
 		cmocka_unit_test(contents_survive_splits),
 		cmocka_unit_test(whole_pmds_move),
 		cmocka_unit_test(fork_copies_a_pinned_huge_page),
 		cmocka_unit_test(collapse_makes_a_huge_page),
+		cmocka_unit_test(collapse_lives_on_what_it_frees),
 		cmocka_unit_test(collapse_brings_swapped_pages_back),
 		cmocka_unit_test(collapse_says_why_not),
 		cmocka_unit_test(collapse_wants_an_anon_vma),

@@ -3,6 +3,7 @@
  * userfaultfd write protection, soft-dirty tracking and NUMA hints: what they leave of an entry,
  * who has to wait, and what becomes writable again without a fault.
  */
+#include "failing.h"
 #include "mocked.h"
 #include "world.h"
 
@@ -88,7 +89,9 @@ static void test_uffd_blocks_writers(void **state)
 				 upgrades_uffd(every_era[i]) ? COW_OUT_HIT : COW_OUT_REUSE);
 		assert_int_equal(cow_write(t.m, t.p, A + 2 * PAGE, 9, &outcome), -EAGAIN);
 		assert_int_equal(counter(&t, COW_COUNT_UPGRADES), upgrades_uffd(every_era[i]));
-		/* Registration stays: all of it can be resolved again. */
+		/* Registration stays: all of it can be resolved again, and what is writable is so still. */
+		uffd(&t, A + PAGE, 1, false);
+		assert_int_equal(counter(&t, COW_COUNT_UPGRADES), upgrades_uffd(every_era[i]));
 		uffd(&t, A + PAGE, 2, false);
 		assert_int_not_equal(look(&t, t.p, A).vma_end, A + 4 * PAGE);
 		mocked_end(&t);
@@ -190,6 +193,43 @@ static void test_uffd_markers(void **state)
 	}
 }
 
+/* The tables of markers may want host memory: then nothing is protected. */
+static void test_uffd_starved(void **state)
+{
+	enum { PLACES = 64, APART = HUGE * HUGE };
+	struct failing memory = { 0 };
+	struct mocked t;
+	unsigned failures = 0;
+
+	(void)state;
+	mocked_not(&t, "exclusive", 4096);
+	t.config.allocator = failing_allocator(&memory);
+	mocked_start(&t);
+	for (uint64_t i = 0; i < PLACES; i++)
+		assert_int_equal(cow_mmap(t.m, t.p, A + i * APART * PAGE, 4, COW_PROT_RW, COW_MAP_SHARED),
+				 0);
+	for (uint64_t i = 0; i < PLACES; i++) {
+		uint64_t addr = A + i * APART * PAGE, hash = cow_machine_hash(t.m);
+		int error;
+
+		failing_after(&memory, 0);
+		error = cow_uffd_wp(t.m, t.p, addr, 4, true);
+		memory.armed = false;
+		mocked_check(&t);
+		if (error) {
+			assert_int_equal(error, -ENOMEM);
+			assert_true(cow_machine_error(t.m)->host);
+			assert_true(cow_machine_hash(t.m) == hash);
+			uffd(&t, addr, 4, true);
+			failures++;
+		}
+		assert_true(look(&t, t.p, addr + 3 * PAGE).uffd_wp);
+	}
+	assert_true(failures > 0);
+	mocked_end(&t);
+	assert_int_equal(memory.live, 0);
+}
+
 /* What is not there is not protected; the zero page is, and a swap entry. */
 static void test_uffd_other_entries(void **state)
 {
@@ -211,6 +251,80 @@ static void test_uffd_other_entries(void **state)
 	assert_true(look(&t, t.p, A).exclusive);
 	assert_int_equal(write_at(&t, A + PAGE, 1), COW_OUT_COPY);
 	write_at(&t, A, 3);
+	mocked_end(&t);
+}
+
+/* What was not there needs no flush; clear_refs flushes once, whatever it finds. */
+static void test_uffd_flushes(void **state)
+{
+	struct mocked t;
+	uint64_t before;
+
+	(void)state;
+	start(&t, "exclusive", 1);
+	assert_int_equal(cow_mmap(t.m, t.p, A + 8 * PAGE, 4, COW_PROT_RW, 0), 0);
+	before = counter(&t, COW_COUNT_TLB_FLUSHES);
+	uffd(&t, A + 8 * PAGE, 4, true);
+	uffd(&t, A + 8 * PAGE, 4, false);
+	assert_int_equal(counter(&t, COW_COUNT_TLB_FLUSHES), before);
+	uffd(&t, A, 1, true);
+	assert_int_equal(counter(&t, COW_COUNT_TLB_FLUSHES), before + 1);
+	assert_int_equal(cow_clear_refs(t.m, t.p), 0);
+	assert_int_equal(counter(&t, COW_COUNT_TLB_FLUSHES), before + 2);
+	mocked_end(&t);
+}
+
+static void count_reuses(void *ctx, const struct cow_change *change)
+{
+	if (change->kind == COW_CHANGE_REUSE)
+		*(uint64_t *)ctx += change->pages;
+}
+
+/* Of a PMD that is resolved whole each page is reused; one that is resolved in part is split, also
+ * where no VMA is cut any more. */
+static void test_uffd_huge_resolved(void **state)
+{
+	const uint64_t at = 4 * HUGE * PAGE;
+	uint64_t reused = 0;
+	struct cow_observer observer = { .size = sizeof(observer), .ctx = &reused,
+					 .change = count_reuses };
+	struct mocked t;
+
+	(void)state;
+	start(&t, "exclusive", 1);
+	assert_int_equal(cow_mmap(t.m, t.p, at, 2 * HUGE, COW_PROT_RW, COW_MAP_THP), 0);
+	must_write(&t, t.p, at, 1, COW_OUT_ALLOC);
+	must_write(&t, t.p, at + HUGE * PAGE, 2, COW_OUT_ALLOC);
+	uffd(&t, at, 2 * HUGE, true);
+	assert_int_equal(cow_machine_observe(t.m, &observer), 0);
+	uffd(&t, at, HUGE, false);
+	assert_int_equal(reused, HUGE);
+	assert_true(look(&t, t.p, at).huge && look(&t, t.p, at).writable);
+	uffd(&t, at + HUGE * PAGE, 1, false);
+	assert_int_equal(reused, HUGE + 1);
+	assert_false(look(&t, t.p, at + HUGE * PAGE).huge);
+	assert_true(look(&t, t.p, at + HUGE * PAGE).writable);
+	assert_false(look(&t, t.p, at + HUGE * PAGE).uffd_wp);
+	assert_true(look(&t, t.p, at + (HUGE + 1) * PAGE).uffd_wp);
+	mocked_end(&t);
+}
+
+/* Nobody is asked about a page of a file that a private mapping has not copied. */
+static void test_uffd_asks_about_no_file(void **state)
+{
+	struct mocked t;
+	cow_file file;
+
+	(void)state;
+	mocked_init(&t);
+	t.policy.flags |= COW_POLICY_UFFD_FILES;
+	mocked_start(&t);
+	assert_int_equal(cow_file_create(t.m, 1, 5, false, &file), 0);
+	assert_int_equal(cow_mmap_file(t.m, t.p, A, 1, COW_PROT_RW, 0, file, 0), 0);
+	assert_int_equal(read_at(&t, A, 5), COW_OUT_ALLOC);
+	uffd(&t, A, 1, true);
+	uffd(&t, A, 1, false);
+	assert_false(look(&t, t.p, A).writable);
 	mocked_end(&t);
 }
 
@@ -348,6 +462,10 @@ static void test_clear_refs_asks(void **state)
 	EXPECT(FORK, SHARE, OWN, RW, .mapped_most = 1, .pte_write = 1);
 	child = must_fork(&t, t.p);
 	assert_int_equal(cow_clear_refs(t.m, child), 0); /* read-only already: nothing to ask */
+	/* Nor of shared memory, which is no page's own. */
+	assert_int_equal(cow_mmap(t.m, child, A + 8 * PAGE, 1, COW_PROT_RW, COW_MAP_SHARED), 0);
+	must_write(&t, child, A + 8 * PAGE, 1, COW_OUT_ALLOC);
+	assert_int_equal(cow_clear_refs(t.m, child), 0);
 	assert_false(look(&t, child, A).soft_dirty);
 	mocked_end(&t);
 }
@@ -431,9 +549,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_uffd_blocks_writers), cmocka_unit_test(test_uffd_shared),
-		cmocka_unit_test(test_uffd_markers),
+		cmocka_unit_test(test_uffd_markers),	    cmocka_unit_test(test_uffd_starved),
 		cmocka_unit_test(test_uffd_errors),	    cmocka_unit_test(test_uffd_other_entries),
 		cmocka_unit_test(test_uffd_huge),	    cmocka_unit_test(test_uffd_asks),
+		cmocka_unit_test(test_uffd_flushes),	    cmocka_unit_test(test_uffd_huge_resolved),
+		cmocka_unit_test(test_uffd_asks_about_no_file),
 		cmocka_unit_test(test_clear_refs),	    cmocka_unit_test(test_clear_refs_shared),
 		cmocka_unit_test(test_clear_refs_asks),	    cmocka_unit_test(test_numa),
 		cmocka_unit_test(test_numa_shared),	    cmocka_unit_test(test_numa_huge),

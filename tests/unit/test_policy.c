@@ -648,7 +648,8 @@ static void test_registry(void **state)
 	assert_int_equal(cow_policy_find("page-count")->marker, COW_MARKER_NONE);
 	assert_true(cow_policy_find("ideal")->flags & COW_POLICY_NEEDS_TRUTH);
 	assert_int_equal(cow_policy_find("exclusive")->flags,
-			 COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO);
+			 COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
+				 COW_POLICY_HUGE_ZERO_UNADVISED);
 }
 
 static void test_check(void **state)
@@ -737,7 +738,8 @@ static void test_composed_decisions(void **state)
 	const struct cow_policy *mapcount = cow_policy_find("mapcount");
 	/* What system calls of its kernels do belongs to the base. */
 	const unsigned old = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COLLAPSE_WRITABLE |
-			     COW_POLICY_FORK_COPIES_HUGETLB;
+			     COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_SPLIT_CLEANS |
+			     COW_POLICY_FORCE_OPENS_HUGETLB;
 	const struct cow_policy *policy;
 	cow_policies *policies;
 
@@ -762,7 +764,8 @@ static void test_composed_decisions(void **state)
 	/* Among the rules for references are some that count the mappings of a page. */
 	assert_int_equal(policy->flags, COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY |
 						COW_POLICY_UFFD_FILES |
-						COW_POLICY_SPLIT_MAPS_ZERO);
+						COW_POLICY_SPLIT_MAPS_ZERO |
+						COW_POLICY_HUGE_ZERO_UNADVISED);
 	policy = cow_policies_at(policies, 1);
 	/* What zapping drains is the base's, whatever is decided on top of it. */
 	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH | COW_POLICY_COUNTS_PAGES | old);

@@ -4,6 +4,7 @@
  * everywhere, step by step through reclaim.c and drop.c; the first may go the short way.  They answer
  * alike, count alike, and are the same machine after every step.
  */
+#include "machine/rmap.h"
 #include "world.h"
 
 #include <stdarg.h>
@@ -13,6 +14,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include <errno.h>
 
 /* What the twins are asked to do: a step of the world, or reclaim in one pass, or page by page. */
 struct act {
@@ -274,11 +277,173 @@ static void no_slot_is_left(void **state)
 	cow_machine_destroy(m);
 }
 
+/*
+ *	       page 0      page 1
+ *	P, D   frame 1     frame 2     in the swap cache, with slots 1 and 2
+ *	C      slot 1      slot 2
+ *
+ * P is the parent of both.  Page 0 is asked about; page 1 looks as it did.  The entry of C names a slot
+ * whose number is the frame's, and maps nothing.
+ */
+static void a_slot_is_no_frame(void **state)
+{
+	struct cow_result result;
+	struct place places[3];
+	struct cow_page page;
+	struct cow_config config;
+	cow_machine *m;
+	cow_mm p, c, d;
+
+	(void)state;
+	cow_config_init(&config);
+	config.frames = 100;
+	config.swap = 20;
+	assert_int_equal(cow_machine_create(&config, &m), 0);
+	assert_int_equal(cow_mm_create(m, &p), 0);
+	assert_int_equal(cow_mmap(m, p, 0, 2, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write_range(m, p, 0, 2, 7, NULL), 0);
+	assert_int_equal(cow_fork(m, p, NULL, &c), 0);
+	assert_int_equal(cow_swap_out(m, p, 0, 2, false, NULL), 0);
+	assert_int_equal(cow_read_range(m, p, 0, 2, NULL, NULL), 0);
+	assert_int_equal(cow_fork(m, p, NULL, &d), 0);
+	for (uint64_t i = 0; i < 2; i++) {
+		assert_int_equal(cow_page_look(m, p, i * 4096, &page), 0);
+		assert_int_equal(page.frame, i + 1);
+		assert_int_equal(page.mapcount, 2);
+		assert_int_equal(cow_page_look(m, c, i * 4096, &page), 0);
+		assert_true(page.swapped);
+		assert_int_equal(page.slot, i + 1);
+	}
+	assert_int_equal(rmap_places(m, 1, places, 3), 2);
+	assert_true(*places[0].pte & *places[1].pte & PTE_PRESENT);
+	assert_int_equal(rmap_places(m, 1, places, 1), 0);
+	assert_int_equal(cow_swap_out(m, p, 0, 2, false, &result), 0);
+	assert_int_equal(result.counts[COW_OUT_MOVED], 2);
+	assert_int_equal(cow_machine_check(m, NULL), 0);
+	for (uint64_t i = 0; i < 2; i++) {
+		assert_int_equal(cow_page_look(m, d, i * 4096, &page), 0);
+		assert_true(page.swapped);
+		assert_int_equal(page.swapcount, 3);
+	}
+	cow_machine_destroy(m);
+}
+
+/* A machine with a process that maps and has written `pages` pages at 0, each with `value` and, if they
+ * are `different`, its number. */
+static cow_machine *written(uint64_t pages, uint64_t value, bool different, cow_mm *p)
+{
+	struct cow_config config;
+	cow_machine *m;
+
+	cow_config_init(&config);
+	config.frames = 2000;
+	config.swap = 100;
+	assert_int_equal(cow_machine_create(&config, &m), 0);
+	assert_int_equal(cow_mm_create(m, p), 0);
+	assert_int_equal(cow_mmap(m, *p, 0, pages, COW_PROT_RW, COW_MAP_THP), 0);
+	assert_int_equal(cow_madvise(m, *p, 0, pages, COW_ADV_MERGEABLE, NULL), 0);
+	for (uint64_t i = 0; i < pages; i++)
+		assert_int_equal(cow_write(m, *p, i * 4096, value + (different ? i : 0), NULL), 0);
+	return m;
+}
+
+/* More mappings than the short way can keep in mind: the long way finds them all. */
+static void very_many_mappings(void **state)
+{
+	enum { CHILDREN = 70 };
+	struct cow_result result;
+	struct cow_page page;
+	cow_mm p, child;
+	cow_machine *m = written(2, 7, true, &p);
+
+	(void)state;
+	for (int i = 0; i < CHILDREN; i++)
+		assert_int_equal(cow_fork(m, p, NULL, &child), 0);
+	assert_int_equal(cow_swap_out(m, p, 0, 2, false, &result), 0);
+	assert_int_equal(result.counts[COW_OUT_MOVED], 2);
+	for (uint64_t i = 0; i < 2; i++) {
+		assert_int_equal(cow_page_look(m, child, i * 4096, &page), 0);
+		assert_true(page.swapped);
+		assert_int_equal(page.swapcount, CHILDREN + 1);
+	}
+	assert_int_equal(cow_machine_check(m, NULL), 0);
+	cow_machine_destroy(m);
+}
+
+/* Pages of KSM with one mapping look like each other; each has an item that leads to it. */
+static void pages_of_ksm(void **state)
+{
+	struct cow_result result;
+	struct cow_page page;
+	cow_mm p;
+	cow_machine *m = written(4, 7, true, &p);
+
+	(void)state;
+	/* A second region of the same contents, which goes again. */
+	assert_int_equal(cow_mmap(m, p, 8 * 4096, 4, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_madvise(m, p, 8 * 4096, 4, COW_ADV_MERGEABLE, NULL), 0);
+	for (uint64_t i = 0; i < 4; i++)
+		assert_int_equal(cow_write(m, p, (8 + i) * 4096, 7 + i, NULL), 0);
+	assert_int_equal(cow_ksm_scan(m, NULL), 0);
+	assert_int_equal(cow_munmap(m, p, 8 * 4096, 4), 0);
+	assert_int_equal(cow_swap_out(m, p, 0, 4, false, &result), 0);
+	assert_int_equal(result.counts[COW_OUT_MOVED], 4);
+	assert_int_equal(cow_machine_check(m, NULL), 0);
+	for (uint64_t i = 0; i < 4; i++) {
+		assert_int_equal(cow_read(m, p, i * 4096, NULL, NULL), 0);
+		assert_int_equal(cow_page_look(m, p, i * 4096, &page), 0);
+		assert_true(page.ksm && page.value == 7 + i);
+	}
+	assert_int_equal(cow_machine_check(m, NULL), 0);
+	cow_machine_destroy(m);
+}
+
+/* Between two pages there is none, also where the last answer is good for its neighbours. */
+static void addresses_of_no_page(void **state)
+{
+	struct cow_result result, dropped;
+	cow_mm p;
+	cow_machine *m = written(6, 7, true, &p);
+
+	(void)state;
+	assert_int_equal(cow_swap_out(m, p, 0, 2, false, NULL), 0);
+	assert_int_equal(cow_swap_out(m, p, 2 * 4096 + 1, 1, false, &result), -EINVAL);
+	assert_int_equal(cow_reclaim(m, p, 2 * 4096 + 1, 1, &result, &dropped), -EINVAL);
+	assert_int_equal(cow_swap_out(m, p, 2 * 4096, 1, false, &result), 0);
+	assert_int_equal(cow_reclaim(m, p, 3 * 4096, 1, &result, &dropped), 0);
+	assert_int_equal(result.outcome, COW_OUT_MOVED);
+	cow_machine_destroy(m);
+}
+
+/* A PMD has no page in the swap cache, and no PTEs to look at. */
+static void dropping_a_pmd(void **state)
+{
+	struct cow_result result;
+	struct cow_page page;
+	cow_mm p;
+	cow_machine *m = written(512, 7, false, &p);
+
+	(void)state;
+	assert_int_equal(cow_page_look(m, p, 0, &page), 0);
+	assert_true(page.huge);
+	assert_int_equal(cow_swap_drop(m, p, 0, 512, &result), 0);
+	assert_int_equal(result.outcome, COW_OUT_NONE);
+	assert_int_equal(cow_page_look(m, p, 0, &page), 0);
+	assert_true(page.huge);
+	assert_int_equal(cow_machine_check(m, NULL), 0);
+	cow_machine_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_looks_on_changes_nothing),
 		cmocka_unit_test(no_slot_is_left),
+		cmocka_unit_test(a_slot_is_no_frame),
+		cmocka_unit_test(very_many_mappings),
+		cmocka_unit_test(pages_of_ksm),
+		cmocka_unit_test(addresses_of_no_page),
+		cmocka_unit_test(dropping_a_pmd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

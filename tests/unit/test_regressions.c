@@ -432,7 +432,7 @@ static void a_page_moves_to_where_one_was_freed(void **state)
 }
 
 /*
- *   P |K.|....|KK|   the first page is a KSM page mapped once, and pinned; then others join it
+ *   P |K.|....|xx|   the first page is a KSM page mapped once, and pinned; others of its content come
  */
 static void no_page_joins_one_that_ideal_pinned(void **state)
 {
@@ -445,7 +445,7 @@ static void no_page_joins_one_that_ideal_pinned(void **state)
 	assert_int_equal(cow_munmap(lab.m, lab.p, BASE + PAGE, 1), 0);
 	assert_int_equal(cow_gup(lab.m, lab.p, BASE, 1, COW_GUP_PIN, 1, NULL, &ref), 0);
 	assert_int_equal(cow_mmap(lab.m, lab.p, BASE + 4 * PAGE, 2, COW_PROT_RW, 0), 0);
-	lab_merge(&lab, lab.p, BASE + 4 * PAGE, 2, 2);
+	lab_merge(&lab, lab.p, BASE + 4 * PAGE, 2, 0);
 	assert_int_equal(cow_write(lab.m, lab.p, BASE, 6, NULL), 0);
 	assert_int_equal(cow_audit_verdict(lab.audit), 0);
 	assert_int_equal(cow_machine_counter(lab.m, COW_COUNT_NEEDLESS_COPIES), 0);
