@@ -109,7 +109,7 @@ static void load_stable(cow_machine *m, const struct scan *scan)
 
 		/* whatever the order of the list */
 		if (!ksm_lost(m, frame) && (!*content || (uint32_t)*content > frame) &&
-		    ksm_has_room(m, frame, NULL))
+		    ksm_has_room(m, scan, frame, NULL))
 			*content = (hash & CONTENT_TAG) | frame;
 	}
 }

@@ -16,11 +16,12 @@ struct way {
 
 /*
  * The page that stands for a content, a KSM page or the first that was found, in a word: its frame,
- * two flags, and 30 bits of the content's hash.  0: none.
+ * two flags, how many entries this walk let map it, and 21 bits of the content's hash.  0: none.
  */
 #define CONTENT_FRESH  (UINT64_C(1) << 32) /* of KSM since this walk: its items are known or new */
 #define CONTENT_LOADED (UINT64_C(1) << 33) /* of KSM before, and its items are known by now */
-#define CONTENT_TAG    (~UINT64_C(0) << 34)
+#define CONTENT_ENTRY  (UINT64_C(1) << 34)
+#define CONTENT_TAG    (~UINT64_C(0) << 43)
 
 struct scan {
 	uint64_t *contents; /* hash table of `slots`, and */
@@ -42,7 +43,8 @@ static inline uint64_t mix(uint64_t x)
 
 /* is_page_sharing_candidate: one more entry may map this page of KSM.  `come_to`: where the
  * walk is, and only entries that it has come by count; NULL: all do. */
-bool ksm_has_room(cow_machine *m, uint32_t frame, const struct fault *come_to);
+bool ksm_has_room(cow_machine *m, const struct scan *scan, uint32_t frame,
+		  const struct fault *come_to);
 /* The page at hand, `frame` at `at`, has the content of another page that is known, by its word. */
 void merge_pages(cow_machine *m, struct scan *scan, uint64_t *content, struct fault *at,
 		 uint32_t frame);

@@ -145,6 +145,7 @@ static void replace_page(cow_machine *m, struct scan *scan, const struct fault *
 	*pte = pte_make(frame, frame ? flags : flags | PTE_SPECIAL | PTE_DIRTY);
 	if (frame) {
 		page_map(m, frame, at->mm);
+		*content += CONTENT_ENTRY;
 		if (!PLANTED(45))
 			way_need(m, scan, content, at);
 	}
@@ -212,7 +213,7 @@ static void merge_two(cow_machine *m, struct scan *scan, uint64_t *content, stru
 	if (merge_allowed(m, scan, &other)) {
 		become_ksm(m, scan, at);
 		count_merged(m, scan);
-		*content = (*content & CONTENT_TAG) | CONTENT_FRESH | frame;
+		*content = (*content & CONTENT_TAG) | CONTENT_ENTRY | CONTENT_FRESH | frame;
 		replace_page(m, scan, &other, content);
 	} else if (scan->held) {
 		merge_fails(m, scan, at);
@@ -240,13 +241,37 @@ static bool count_sharer(cow_machine *m, const struct mapping *mapping, void *ct
 	return sharers->count < MOST_SHARERS;
 }
 
-bool ksm_has_room(cow_machine *m, uint32_t frame, const struct fault *come_to)
+/* A page that has had no room stays so until the scan ends, and this way of no anon remembers it. */
+static struct way *way_full(const struct scan *scan, uint32_t frame)
+{
+	return way_slot(scan, frame, UINT32_MAX, 0);
+}
+
+static void ksm_filled(const struct scan *scan, uint32_t frame)
+{
+	*way_full(scan, frame) = (struct way){ 0, UINT32_MAX, frame };
+}
+
+bool ksm_has_room(cow_machine *m, const struct scan *scan, uint32_t frame,
+		  const struct fault *come_to)
 {
 	struct sharers sharers = { come_to, 0 };
 
-	if (frame_at(m, frame)->mapcount >= MOST_SHARERS)
-		rmap_walk(m, frame, count_sharer, &sharers);
-	return sharers.count < MOST_SHARERS;
+	if (frame_at(m, frame)->mapcount < MOST_SHARERS)
+		return true;
+	if (way_full(scan, frame)->anon)
+		return false;
+	rmap_walk(m, frame, count_sharer, &sharers);
+	if (sharers.count < MOST_SHARERS)
+		return true;
+	ksm_filled(scan, frame);
+	return false;
+}
+
+/* True if this walk let so many entries map the page that there is no room for more. */
+static bool content_full(uint64_t content)
+{
+	return (content & ~CONTENT_TAG) / CONTENT_ENTRY >= MOST_SHARERS;
 }
 
 /* cmp_and_merge_page, once another page of equal content is known. */
@@ -257,7 +282,10 @@ void merge_pages(cow_machine *m, struct scan *scan, uint64_t *content, struct fa
 
 	if (frame_at(m, frame)->flags & FRAME_KSM)
 		return; /* two pages of KSM are not joined */
-	if (known && !ksm_has_room(m, (uint32_t)*content, *content & CONTENT_FRESH ? at : NULL)) {
+	if (known && content_full(*content))
+		ksm_filled(scan, (uint32_t)*content);
+	if (known && !ksm_has_room(m, scan, (uint32_t)*content,
+				   *content & CONTENT_FRESH ? at : NULL)) {
 		/* the next one makes a new page of KSM of this one */
 		*content = (*content & CONTENT_TAG) | frame;
 		return;

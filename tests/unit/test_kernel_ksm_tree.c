@@ -211,6 +211,34 @@ static void test_many(void **state)
 	mocked_end(&t);
 }
 
+/* 20 children map the page that becomes one of KSM, and offered nothing: its 256 sharers are mapped beside
+ * them. */
+static void test_sharers_count_in_mergeable(void **state)
+{
+	const uint64_t low = A, high = low + PAGE, more = A + 8 * PAGE;
+	struct mocked t;
+
+	(void)state;
+	start(&t, "exclusive");
+	assert_int_equal(cow_mmap(t.m, t.p, high, 1, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write(t.m, t.p, high, 5, NULL), 0);
+	for (unsigned child = 0; child < 20; child++) {
+		cow_mm unwanted;
+
+		assert_int_equal(cow_fork(t.m, t.p, NULL, &unwanted), 0);
+	}
+	assert_int_equal(cow_madvise(t.m, t.p, high, 1, COW_ADV_MERGEABLE, NULL), 0);
+	map(&t, t.p, low, 1, 5);
+	map(&t, t.p, more, 300, 5);
+	assert_int_equal(scan(&t), 302);
+	assert_int_equal(look(&t, t.p, low).frame, look(&t, t.p, high).frame);
+	assert_int_equal(look(&t, t.p, high).mapcount, 20 + 256);
+	assert_int_equal(look(&t, t.p, more + 253 * PAGE).frame, look(&t, t.p, high).frame);
+	assert_int_equal(look(&t, t.p, more + 254 * PAGE).mapcount, 302 - 256);
+	assert_int_equal(scan(&t), 0);
+	mocked_end(&t);
+}
+
 /* Bytes that a scan of two pages takes beside PMDs, of which `mergeable` are to be split. */
 static uint64_t scan_memory(unsigned pmds, unsigned mergeable)
 {
@@ -256,6 +284,7 @@ int main(void)
 		cmocka_unit_test(test_references),  cmocka_unit_test(test_held_beside_fork),
 		cmocka_unit_test(test_held_without_frames), cmocka_unit_test(test_one_folio),
 		cmocka_unit_test(test_one_folio_of_two), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_sharers_count_in_mergeable),
 		cmocka_unit_test(test_reserves),
 	};
 
