@@ -203,8 +203,7 @@ static struct marks process_marks(const struct looking *looking, const struct co
 		/* fallthrough */
 	case COW_EV_MUNMAP:
 	case COW_EV_MADVISE: /* of those that sleep_possible lets through DONTNEED does most */
-		marks.own.adds = own(OWN_CELLS, name);
-		marks.counts.adds = frames;
+		marks.counts.adds = frames; /* cells too, of which others only know by references */
 		break;
 	case COW_EV_FORK:
 		frames = frames_at(looking, name, whole);

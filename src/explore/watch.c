@@ -53,7 +53,7 @@ static void watch_view(struct watch *watch, enum cow_decision_id id, struct cow_
 static bool pins_own_page(const struct cow_audit *audit, uint32_t process)
 {
 	if (!audit->processes[process].pins)
-		return false;
+		return false; /* the loop would find none */
 	for (size_t slot = 1; slot < audit->ref_room && slot < audit->machine->pools[POOL_REF].used;
 	     slot++) {
 		const struct ref *ref = ref_at(audit->machine, (uint32_t)slot);
@@ -63,7 +63,7 @@ static bool pins_own_page(const struct cow_audit *audit, uint32_t process)
 		    !audit->refs[slot].pages)
 			continue;
 		record = record_at(audit, audit->refs[slot].records[0]);
-		if (record->process == process && shared_at(audit, record->cell)->attached)
+		if (shared_at(audit, record->cell)->attached)
 			return true;
 	}
 	return false;

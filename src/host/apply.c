@@ -186,6 +186,7 @@ static void note_reference(struct host_run *run, const struct cow_event *event,
 {
 	struct host_reference *reference = &run->reference[event->ref];
 
+	reference->process = event->process;
 	reference->addr = host_addr(run, event->region, event->first);
 	reference->pages = event->pages;
 	reference->times = event->times;

@@ -308,6 +308,7 @@ struct host_reference {
 	int pipe[2];
 	struct host_ring ring;
 	bool taken;
+	uint32_t process; /* that took it */
 	uint64_t addr, pages;
 	uint32_t times;
 };

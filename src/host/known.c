@@ -73,6 +73,19 @@ static bool frees_pinned(struct simulation *simulation, const struct cow_event *
 	return false;
 }
 
+/* madvise free of a page of a large folio. */
+static bool frees_folio(struct simulation *simulation, const struct cow_event *event)
+{
+	for (uint64_t i = 0; i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
+		    page.present && page.anon && page.order)
+			return true;
+	}
+	return false;
+}
+
 /* A page of KSM is about to be reclaimed. */
 static bool reclaims_merged(struct simulation *simulation, const struct cow_event *event,
 			    uint32_t process)
@@ -122,6 +135,7 @@ static void note_free(struct known_past *past, struct host_run *run,
 		past->free_dirty[event->other] |= past->free_dirty[event->region];
 		past->dirtied[event->other] |= past->dirtied[event->region];
 		past->lazyfree[event->other] |= past->lazyfree[event->region];
+		past->free_folio[event->other] |= past->free_folio[event->region];
 	}
 	past->dirtied[event->region] |= dirties_folio(event);
 	if (event->verb == COW_EV_PIN && run->process[event->process].pid)
@@ -132,6 +146,7 @@ static void note_free(struct known_past *past, struct host_run *run,
 		return;
 	if (advice && event->flags == COW_ADV_FREE) {
 		past->free_pinned[event->region] |= frees_pinned(simulation, event);
+		past->free_folio[event->region] |= frees_folio(simulation, event);
 		note_dirty(past, run, simulation, event);
 	}
 	if (advice && event->flags != COW_ADV_PAGEOUT)
@@ -205,6 +220,17 @@ static bool lazyfree_reclaim(const struct known_at *at)
 	return noted(at, at->past->lazyfree);
 }
 
+/* A large folio that PTEs map is marked by madvise free also where others map it, and reclaim drops it
+ * whole; the simulator marks those of one process, and splits them first. */
+static bool lazyfree_folio(const struct known_at *at)
+{
+	const struct cow_event *event = at->event;
+
+	return event && noted(at, at->past->free_folio) &&
+	       (event->verb == COW_EV_SWAP_OUT ||
+		(event->verb == COW_EV_MADVISE && event->flags == COW_ADV_PAGEOUT));
+}
+
 /* madvise_free_pte_range leaves a shared folio alone that is dirty itself (PG_dirty), which the
  * simulator knows by a clean entry only. */
 static bool free_dirty(const struct known_at *at)
@@ -235,6 +261,7 @@ static const struct {
 	{ "free-pinned", free_pinned },
 	{ "free-dirty", free_dirty },
 	{ "lazyfree-reclaim", lazyfree_reclaim },
+	{ "lazyfree-folio", lazyfree_folio },
 };
 
 const char *known_name(const struct known_at *at)

@@ -16,6 +16,7 @@ struct known_past {
 	bool dirtied[HOST_REGIONS]; /* a folio of it may be dirty whatever its entries are, and */
 	bool free_dirty[HOST_REGIONS]; /* madvise free met a shared page of it then */
 	bool lazyfree[HOST_REGIONS]; /* pages of madvise free were reclaimed, and shared */
+	bool free_folio[HOST_REGIONS]; /* madvise free met a page of a large folio of it */
 	bool ksm_swapped;         /* a page of KSM was reclaimed */
 	bool emptied[HOST_REGIONS]; /* a region's page table lost entries, and may be empty */
 	bool resolved[HOST_REGIONS]; /* shared memory was taken off userfaultfd's protection */

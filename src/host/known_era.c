@@ -13,9 +13,21 @@ static bool look_at(struct simulation *simulation, uint32_t process, uint32_t re
 	return simulation_look(simulation, process, region, page, out) && out->mapped;
 }
 
+/* Whose pages an event is about. */
+static uint32_t process_of(const struct cow_event *event)
+{
+	return event->target != COW_NONE ? event->target : event->process;
+}
+
 static bool is_advice(const struct cow_event *event, enum cow_advice advice)
 {
 	return event && event->verb == COW_EV_MADVISE && event->flags == advice;
+}
+
+/* How large the VMA of a page is: an advice goes from VMA to VMA. */
+static uint64_t vma_pages(const struct cow_page *page)
+{
+	return (page->vma_end - page->vma_start) / HOST_PAGE;
 }
 
 /* What leaves a page table where it is, though it may take the last of its pages: UFFDIO_MOVE; reclaim of
@@ -33,14 +45,15 @@ static bool empties(const struct host_run *run, const struct cow_event *event,
 		return page->lazyfree;
 	if (is_advice(event, COW_ADV_FREE))
 		return page->swapped;
-	return is_advice(event, COW_ADV_DONTNEED) && !(frees && event->pages >= HOST_PMD) &&
+	return is_advice(event, COW_ADV_DONTNEED) &&
+	       !(frees && event->pages >= HOST_PMD && vma_pages(page) >= HOST_PMD) &&
 	       (page->present || page->swapped) && !page->huge;
 }
 
 static bool may_empty_table(struct host_run *run, struct simulation *simulation,
 			    const struct cow_event *event)
 {
-	uint32_t process = event->target != COW_NONE ? event->target : event->process;
+	uint32_t process = process_of(event);
 
 	for (uint64_t i = 0; run->host->huge && i < event->pages; i++) {
 		struct cow_page page;
@@ -54,7 +67,7 @@ static bool may_empty_table(struct host_run *run, struct simulation *simulation,
 
 static bool meets_swap(struct simulation *simulation, const struct cow_event *event)
 {
-	uint32_t process = event->target != COW_NONE ? event->target : event->process;
+	uint32_t process = process_of(event);
 
 	for (uint64_t i = 0; event->region != COW_NONE && i < event->pages; i++) {
 		struct cow_page page;
@@ -88,7 +101,7 @@ static bool meets_empty(const struct host_run *run, struct simulation *simulatio
 		for (uint64_t i = at; i < at + HOST_PMD && !any; i++) {
 			struct cow_page page;
 
-			any = look_at(simulation, event->process, event->region, i, &page) &&
+			any = look_at(simulation, process_of(event), event->region, i, &page) &&
 			      (page.present || page.swapped);
 		}
 		if (!any)
@@ -134,7 +147,7 @@ static bool empty_table(const struct known_at *at)
 	for (uint64_t i = 0; at->came_to && i < event->pages; i++) {
 		struct cow_page page;
 
-		if (look_at(at->simulation, event->process, region, event->first + i, &page) &&
+		if (look_at(at->simulation, process_of(event), region, event->first + i, &page) &&
 		    page.huge)
 			return true;
 	}
@@ -194,6 +207,14 @@ static bool collapse_goes_on(const struct known_at *at)
 	       at->past->past_empty;
 }
 
+/* __collapse_huge_page_swapin asks do_swap_page to come back if a page is still being read
+ * (SCAN_PAGE_LOCK), and the advice ends there. */
+static bool collapse_reads_swap(const struct known_at *at)
+{
+	return is_advice(at->event, COW_ADV_COLLAPSE) && at->past->from_swap && at->came_to &&
+	       at->seen->error == EAGAIN && !at->came_to->error;
+}
+
 static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
@@ -205,6 +226,7 @@ static const struct {
 	{ "dofork-hugetlb", dofork_hugetlb },
 	{ "collapse-nothing", collapse_nothing },
 	{ "collapse-goes-on", collapse_goes_on },
+	{ "collapse-reads-swap", collapse_reads_swap },
 };
 
 const char *known_era_name(const struct known_at *at)

@@ -39,7 +39,8 @@ bool simulation_look(struct simulation *simulation, uint32_t process, uint32_t r
 {
 	struct engine *engine = &simulation->engine;
 
-	return !cow_page_look(engine->machine, engine->processes[process],
+	return process != COW_NONE &&
+	       !cow_page_look(engine->machine, engine->processes[process],
 			      place_addr(engine, region, page), out);
 }
 

@@ -20,7 +20,7 @@ int simulation_begin(struct simulation *simulation, const cow_scenario *scenario
 void simulation_end(struct simulation *simulation);
 /* Why the simulator could not begin where the kernel may; NULL: it could.  Borrowed. */
 const char *simulation_refused(const struct simulation *simulation);
-/* False if the process does not live. */
+/* False if the process does not live, or is COW_NONE. */
 bool simulation_look(struct simulation *simulation, uint32_t process, uint32_t region,
 		     uint64_t page, struct cow_page *out);
 /* The same of many pages of a process, in ascending order, while nothing changes; all but their

@@ -80,15 +80,16 @@ static uint64_t entries_of(struct host_run *run, uint32_t slot, uint64_t head, u
 	return count;
 }
 
-/* A reference was taken to one of the pages from `first` to end-1, of whatever process. */
-static bool was_held(const struct host_run *run, uint64_t first, uint64_t end)
+/* The process has taken a reference to one of the pages from `first` to end-1. */
+static bool was_held(const struct host_run *run, uint32_t slot, uint64_t first, uint64_t end)
 {
 	bool held = false;
 
 	for (uint32_t i = 0; i < HOST_REFS; i++) {
 		const struct host_reference *at = &run->reference[i];
 
-		held |= at->taken && at->addr < end && first < at->addr + at->pages * HOST_PAGE;
+		held |= at->taken && at->process == slot && at->addr < end &&
+			first < at->addr + at->pages * HOST_PAGE;
 	}
 	return held;
 }
@@ -114,7 +115,7 @@ static bool folio_shared(struct host_run *run, uint32_t slot, uint64_t frame, ui
 			mapped += count;
 	}
 	addr -= (frame - head) * HOST_PAGE;
-	if (fuzzy && !was_held(run, addr, addr + (end - head) * HOST_PAGE))
+	if (fuzzy && !was_held(run, slot, addr, addr + (end - head) * HOST_PAGE))
 		return true;
 	return mapped > entries_of(run, slot, head, end);
 }

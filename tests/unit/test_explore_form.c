@@ -153,6 +153,27 @@ static void moves_that_sleep_lead_nowhere_new(void **state)
 	}
 }
 
+/* One page of a write is new to the writer, the other one is not, and the reference sees it:
+ *
+ *     P: mmap a 2; P: get r a[1] write; P: fork C; P: munmap a[1]; C: write a; C: munmap a
+ *
+ * What the write has left behind does not go with the pages of the writer. */
+static void a_write_of_two_pages_is_not_undone(void **state)
+{
+	struct cow_explore_options options;
+
+	(void)state;
+	cow_explore_options_init(&options);
+	options.policy = cow_policy_find("mapcount");
+	options.processes = 2;
+	options.pages = 2;
+	options.refs = 1;
+	options.depth = 6;
+	assert_int_equal(cow_kinds_parse("mmap,munmap,fork,exit,write,get-write", NULL,
+					 &options.kinds), 0);
+	same_states(&options);
+}
+
 static bool never(void *ctx, const cow_machine *machine)
 {
 	(void)ctx;
@@ -488,14 +509,68 @@ static void a_view_is_asked_in_every_way(void **state)
 	free(watch);
 }
 
+/* Looks at whether the process has pinned. */
+static const struct cow_rule *pinned_write(struct cow_view v)
+{
+	static const struct cow_rule reuse = { COW_ACT_REUSE, 0, "reuse", "a test" };
+	static const struct cow_rule copy = { COW_ACT_COPY, 0, "copy", "a test" };
+
+	return v.mm_has_pinned ? &copy : &reuse;
+}
+
+/* The process has pinned for sure as long as it pins a page that it still has: not by a reference
+ * that is no pin, not by the pin of another, and not once the page is given up. */
+static void a_pin_of_a_page_that_is_there_is_sure(void **state)
+{
+	struct cow_decision decision = { .id = COW_DECIDE_WRITE, .view = { .mm_has_pinned = 1 } };
+	struct watch *watch = calloc(1, sizeof(*watch));
+	struct cow_policy pinned;
+	struct cow_config config;
+	cow_machine *m;
+	cow_audit *audit;
+	struct cow_result result;
+	cow_mm p, c;
+	cow_ref ref;
+
+	(void)state;
+	assert_non_null(watch);
+	cow_config_init(&config);
+	config.frames = 16;
+	cow_policy_init(&pinned, cow_policy_find("mapcount"));
+	pinned.decide[COW_DECIDE_WRITE] = pinned_write;
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(cow_machine_create(&config, &m), 0);
+		assert_int_equal(cow_audit_attach(m, &audit), 0);
+		assert_int_equal(cow_mm_create(m, &p), 0);
+		assert_int_equal(cow_mmap(m, p, 0, 1, COW_PROT_RW, 0), 0);
+		assert_int_equal(cow_gup(m, p, 0, 1, i == 1 ? 0 : COW_GUP_PIN, 1, &result,
+					 &ref), 0);
+		assert_int_equal(cow_fork(m, p, &result, &c), 0);
+		if (i == 3)
+			assert_int_equal(cow_munmap(m, p, 0, 1), 0);
+		memset(watch, 0, sizeof(*watch));
+		watch->policy = &pinned;
+		watch->audit = audit;
+		watch->blind = BLIND_ALL;
+		assert_int_equal(cow_mm_number(m, i == 2 ? c : p, &decision.process), 0);
+		watch_decision(watch, &decision);
+		assert_int_equal(watch->exposed, i ? BLIND_PINNED : 0);
+		cow_audit_detach(audit);
+		cow_machine_destroy(m);
+	}
+	free(watch);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(merging_loses_nothing),
 		cmocka_unit_test(moves_that_sleep_lead_nowhere_new),
+		cmocka_unit_test(a_write_of_two_pages_is_not_undone),
 		cmocka_unit_test(where_nothing_sleeps),
 		cmocka_unit_test(one_move_in_three_is_done),
 		cmocka_unit_test(a_view_is_asked_in_every_way),
+		cmocka_unit_test(a_pin_of_a_page_that_is_there_is_sure),
 		cmocka_unit_test(equal_forms_have_equal_successors),
 		cmocka_unit_test(what_a_policy_looks_at_is_noticed),
 	};
