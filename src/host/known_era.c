@@ -215,6 +215,35 @@ static bool collapse_reads_swap(const struct known_at *at)
 	       at->seen->error == EAGAIN && !at->came_to->error;
 }
 
+/* v6.1: SCAN_EXCEED_NONE_PTE has no errno of its own yet (madvise_collapse_errno). */
+static bool collapse_none_pte(const struct known_at *at)
+{
+	const struct host_kernel *kernel = &at->run->host->kernel;
+
+	return kernel->major == 6 && kernel->minor < 12 && is_advice(at->event, COW_ADV_COLLAPSE) &&
+	       at->came_to && at->seen->error == EINVAL && at->came_to->error == EBUSY;
+}
+
+/* Until v6.9, madvise_free_pte_range splits a large folio, wherever it is mapped whole. */
+static bool free_splits(const struct known_at *at)
+{
+	const struct host_kernel *kernel = &at->run->host->kernel;
+
+	return (kernel->major < 6 || (kernel->major == 6 && kernel->minor < 9)) &&
+	       noted(at, at->past->free_folio);
+}
+
+/* Until v6.16, is_mergeable_anon_vma lets a VMA that has no anon_vma yet grow over no VMA that has one,
+ * so that fork finds nothing to copy in it. */
+static bool unfaulted_merge(const struct known_at *at)
+{
+	const struct host_kernel *kernel = &at->run->host->kernel;
+
+	return (kernel->major < 6 || (kernel->major == 6 && kernel->minor < 16)) && at->event &&
+	       at->event->verb == COW_EV_FORK && at->kernel && !at->kernel->present &&
+	       at->simulated->present && at->simulated->zero;
+}
+
 static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
@@ -227,6 +256,9 @@ static const struct {
 	{ "collapse-nothing", collapse_nothing },
 	{ "collapse-goes-on", collapse_goes_on },
 	{ "collapse-reads-swap", collapse_reads_swap },
+	{ "collapse-none-pte", collapse_none_pte },
+	{ "free-splits", free_splits },
+	{ "unfaulted-merge", unfaulted_merge },
 };
 
 const char *known_era_name(const struct known_at *at)

@@ -363,15 +363,21 @@ static bool unuse_all(cow_machine *m)
 	return true;
 }
 
-/* A frame for each entry at most, and one for what it is copied from.  A VMA with a page in swap has an
- * anon already. */
+/* A frame for each entry at most, and one for what it is copied from; and where markers are in extra
+ * tables, the first one of a leaf table, for what is copied.  A VMA with a page in swap has an anon
+ * already. */
 static int unuse_reserve(cow_machine *m)
 {
-	uint64_t entries = 0;
+	uint64_t entries = 0, tables = m->pools[POOL_TABLE].live;
+	int error = 0;
 
 	for (uint32_t slot = 1; slot < m->pools[POOL_SLOT].used; slot++)
 		entries += slot_at(m, slot)->count;
-	return frame_reserve(m, entries + m->pools[POOL_SLOT].live);
+	if (entries && m->state.marker == COW_MARKER_EXTRA)
+		error = machine_reserve(m, POOL_TABLE, entries < tables ? entries : tables);
+	if (!error)
+		error = machine_reserve(m, POOL_INFO, pool_spare(&m->pools[POOL_TABLE]));
+	return error ? error : frame_reserve(m, entries + m->pools[POOL_SLOT].live);
 }
 
 int cow_swapoff(cow_machine *m)

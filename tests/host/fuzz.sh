@@ -39,11 +39,16 @@ code=0
 "$cowlab" host --compare --facts --policy exclusive,write=mapcount "$saved" >"$scratch/out" || code=$?
 [ "$code" -eq 10 ] || { echo "$saved: exit $code, not 10" && cat "$scratch/out" && exit 1; }
 
-# How many run at a time is not to be seen: neither in what is found nor in the sums.
-for jobs in 1 2; do
-	fuzz 10 --profile gup,swap,thp --seed 5000 --count 120 --policy exclusive,write=mapcount \
-		--jobs $jobs --format json
-	sed 's/"scenario": .*//' "$scratch/out" >"$scratch/jobs-$jobs"
+# How many run at a time is not to be seen: neither in what is found nor in the sums.  A scenario that the
+# kernel does not repeat, for other load, says nothing about that: then both are asked again.
+for attempt in 1 2 3; do
+	for jobs in 1 2; do
+		fuzz 10 --profile gup,swap,thp --seed 5000 --count 120 \
+			--policy exclusive,write=mapcount --jobs $jobs --format json
+		sed 's/"scenario": .*//' "$scratch/out" >"$scratch/jobs-$jobs"
+	done
+	[ "$(cat "$scratch/jobs-1" "$scratch/jobs-2" | grep -c '^  "unstable": 0,$')" -ne 2 ] || break
+	echo "not deterministic, attempt $attempt"
 done
 grep -q '"kind"' "$scratch/jobs-1"
 cmp "$scratch/jobs-1" "$scratch/jobs-2"
