@@ -252,12 +252,12 @@ enum { LONG_WAY = 1 };
  * One page, straight to the PTE.  Returns 0, a negative errno, or LONG_WAY with nothing changed: go
  * the way of a range, which reserves, and words the errors.
  */
-static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct access *access,
+static inline __attribute__((always_inline)) int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct access *access,
 			struct cow_result *result)
 {
 	struct fault at; /* filled as far as fault_handle looks: clearing it costs more than a hit */
 	const struct vma *vma;
-	struct frame before;
+	struct frame before = { 0 };
 	struct cow_op op;
 	uint64_t pte;
 	bool hit, again;
@@ -297,7 +297,8 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 		pool_grant(&m->pools[POOL_ANON], 1); /* fault_ready has seen them */
 		pool_grant(&m->pools[POOL_AVC], 1);
 		at.rule = NULL;
-		before = *frame_at(m, pte & PTE_PRESENT ? pte_frame(pte) : 0);
+		if (access->write)
+			before = *frame_at(m, pte & PTE_PRESENT ? pte_frame(pte) : 0);
 		result->outcome = fault_handle(m, &at, true);
 	}
 	result->value = access_page(m, access, &at, &at.leaf.ptes[at.slot],
@@ -308,8 +309,10 @@ static int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct acc
 	return op_end(m, &op, 0);
 }
 
-static int access_one(cow_machine *m, cow_mm mm, uint64_t addr, struct access *access,
-		      uint64_t *value, enum cow_outcome *outcome)
+/* Inline, as a read is much less than a write. */
+static inline __attribute__((always_inline)) int access_one(cow_machine *m, cow_mm mm, uint64_t addr,
+							    struct access *access, uint64_t *value,
+							    enum cow_outcome *outcome)
 {
 	struct cow_result result;
 	int error;
