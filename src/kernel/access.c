@@ -252,8 +252,10 @@ enum { LONG_WAY = 1 };
  * One page, straight to the PTE.  Returns 0, a negative errno, or LONG_WAY with nothing changed: go
  * the way of a range, which reserves, and words the errors.
  */
-static inline __attribute__((always_inline)) int access_quick(cow_machine *m, cow_mm handle, uint64_t addr, struct access *access,
-			struct cow_result *result)
+static inline __attribute__((always_inline)) int access_quick(cow_machine *m, cow_mm handle,
+							      uint64_t addr,
+							      struct access *access,
+							      struct cow_result *result)
 {
 	struct fault at; /* filled as far as fault_handle looks: clearing it costs more than a hit */
 	const struct vma *vma;

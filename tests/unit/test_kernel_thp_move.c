@@ -187,6 +187,30 @@ static void first_page_unmapped_allows(void **state)
 		}
 }
 
+/* A sharer's PMD was split, and the sharer is gone: whose PMD is made exclusive after that owns the first page
+ * too. */
+static void first_page_owned_again(void **state)
+{
+	(void)state;
+	for (unsigned home = 0; home < HOMES; home++) {
+		struct place at;
+		cow_mm child;
+
+		begin(&at, homes[home], 0);
+		fill(&at);
+		assert_int_equal(cow_fork(at.m, at.p, NULL, &child), 0);
+		assert_int_equal(cow_split(at.m, child, 0, 1, NULL), 0);
+		assert_int_equal(cow_mm_exit(at.m, child), 0);
+		assert_int_equal(writes(&at, at.p, 1, 7), COW_OUT_REUSE);
+		assert_true(seen(&at, at.p, 0).huge);
+		assert_int_equal(cow_split(at.m, at.p, 0, 1, NULL), 0);
+		assert_false(seen(&at, at.p, 0).huge);
+		assert_int_equal(moves(&at, 5, 1), 0);
+		assert_int_equal(seen(&at, at.p, TO + 5).value, 105);
+		end(&at);
+	}
+}
+
 /* It is the process's own and the page is not: the folio is split, and then the page is asked. */
 static void first_page_own_splits(void **state)
 {
@@ -315,6 +339,7 @@ int main(void)
 		cmocka_unit_test(huge_zero_page_moves),
 		cmocka_unit_test(first_page_shared_refuses_all),
 		cmocka_unit_test(first_page_unmapped_allows),
+		cmocka_unit_test(first_page_owned_again),
 		cmocka_unit_test(first_page_own_splits),
 		cmocka_unit_test(first_page_lost_by_migration),
 		cmocka_unit_test(pinned_part_refuses_the_others),

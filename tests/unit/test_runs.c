@@ -289,6 +289,30 @@ static void long_runs(void **state)
 	}
 }
 
+/* A machine with an audit and one process, for a test that looks at the audit's cells. */
+struct watched {
+	cow_machine *m;
+	cow_audit *audit;
+	cow_policies *list;
+	cow_mm p;
+};
+
+static void watched_begin(struct watched *w, uint64_t frames)
+{
+	w->m = machine_new("x86-64", policy_parse("exclusive", &w->list), frames, 0);
+	assert_non_null(w->m);
+	assert_int_equal(cow_audit_attach(w->m, &w->audit), 0);
+	assert_int_equal(cow_mm_create(w->m, &w->p), 0);
+}
+
+static void watched_end(struct watched *w)
+{
+	assert_int_equal(cow_audit_verdict(w->audit), 0);
+	cow_audit_detach(w->audit);
+	cow_machine_destroy(w->m);
+	cow_policies_free(w->list);
+}
+
 /*
  *  P: |wwwwwwww|  all leaves hold a run, and so do those of a child; no stamp is written down
  *  P: |.w......|  one is written: its leaf is written out, the others and the child's are not
@@ -297,45 +321,37 @@ static void runs_are_not_written_down(void **state)
 {
 	enum { PAGES = 4 * 512 };
 	const uint64_t page = 4096, base = 512 * page;
-	cow_machine *m;
-	cow_audit *audit;
-	cow_policies *list;
-	cow_mm p, c;
+	struct watched w;
+	cow_mm c;
 
 	(void)state;
-	m = machine_new("x86-64", policy_parse("exclusive", &list), 2 * PAGES, 0);
-	assert_non_null(m);
-	assert_int_equal(cow_audit_attach(m, &audit), 0);
-	assert_int_equal(cow_mm_create(m, &p), 0);
-	assert_int_equal(cow_mmap(m, p, base, PAGES, COW_PROT_RW, 0), 0);
+	watched_begin(&w, 2 * PAGES);
+	assert_int_equal(cow_mmap(w.m, w.p, base, PAGES, COW_PROT_RW, 0), 0);
 	for (int again = 0; again < 2; again++) {
 		/* A first page that goes the long way writes its leaf out. */
 		const unsigned least = again ? 3 : 4;
 		const struct leafcells *leaf;
 		unsigned written = 0, runs = 0, inherited = 0;
 
-		assert_int_equal(cow_write_range(m, p, base, PAGES, 1, NULL), 0);
-		for (leaf = audit->processes[1].leaves; leaf; leaf = leaf->next)
+		assert_int_equal(cow_write_range(w.m, w.p, base, PAGES, 1, NULL), 0);
+		for (leaf = w.audit->processes[1].leaves; leaf; leaf = leaf->next)
 			runs += leaf->rest == REST_RUN;
 		assert_true(runs >= least);
-		assert_int_equal(cow_fork(m, p, NULL, &c), 0);
-		for (leaf = audit->processes[2 + again].leaves; leaf; leaf = leaf->next)
+		assert_int_equal(cow_fork(w.m, w.p, NULL, &c), 0);
+		for (leaf = w.audit->processes[2 + again].leaves; leaf; leaf = leaf->next)
 			inherited += leaf->rest == REST_RUN;
 		assert_int_equal(inherited, runs);
-		assert_int_equal(cow_write(m, p, base + page, 2, NULL), 0);
-		for (leaf = audit->processes[1].leaves; leaf; leaf = leaf->next)
+		assert_int_equal(cow_write(w.m, w.p, base + page, 2, NULL), 0);
+		for (leaf = w.audit->processes[1].leaves; leaf; leaf = leaf->next)
 			written += leaf_is_spread(leaf);
 		assert_int_equal(written, 1);
-		assert_int_equal(leaves_of_process(audit, 1, false), 4);
-		assert_int_equal(leaves_of_process(audit, 2 + (size_t)again, false), 4);
-		assert_int_equal(cow_read_range(m, c, base, PAGES, NULL, NULL), 0);
-		assert_int_equal(cow_read_range(m, p, base, PAGES, NULL, NULL), 0);
-		assert_int_equal(cow_mm_exit(m, c), 0);
+		assert_int_equal(leaves_of_process(w.audit, 1, false), 4);
+		assert_int_equal(leaves_of_process(w.audit, 2 + (size_t)again, false), 4);
+		assert_int_equal(cow_read_range(w.m, c, base, PAGES, NULL, NULL), 0);
+		assert_int_equal(cow_read_range(w.m, w.p, base, PAGES, NULL, NULL), 0);
+		assert_int_equal(cow_mm_exit(w.m, c), 0);
 	}
-	assert_int_equal(cow_audit_verdict(audit), 0);
-	cow_audit_detach(audit);
-	cow_machine_destroy(m);
-	cow_policies_free(list);
+	watched_end(&w);
 }
 
 /* The stamps of some pages of a leaf, against those of single pages. */
@@ -353,49 +369,41 @@ static void a_front_goes_to_the_child(void **state)
 {
 	enum { PAGES = 512, FRONT = 100 };
 	const uint64_t page = 4096, first = 512, base = first * page;
-	cow_machine *m;
-	cow_audit *audit;
-	cow_policies *list;
-	cow_mm p, c, d;
+	struct watched w;
+	cow_mm c, d;
 	uint64_t stamp;
 
 	(void)state;
-	m = machine_new("x86-64", policy_parse("exclusive", &list), 4 * PAGES, 0);
-	assert_non_null(m);
-	assert_int_equal(cow_audit_attach(m, &audit), 0);
-	assert_int_equal(cow_mm_create(m, &p), 0);
-	assert_int_equal(cow_mmap(m, p, base, PAGES, COW_PROT_RW, 0), 0);
-	assert_int_equal(cow_write_range(m, p, base, PAGES, 1, NULL), 0);
-	assert_int_equal(cow_read_range(m, p, base, PAGES, NULL, NULL), 0);
-	assert_int_equal(cow_munmap(m, p, base, PAGES), 0); /* the leaf goes back, full of stamps */
+	watched_begin(&w, 4 * PAGES);
+	assert_int_equal(cow_mmap(w.m, w.p, base, PAGES, COW_PROT_RW, 0), 0);
+	assert_int_equal(cow_write_range(w.m, w.p, base, PAGES, 1, NULL), 0);
+	assert_int_equal(cow_read_range(w.m, w.p, base, PAGES, NULL, NULL), 0);
+	assert_int_equal(cow_munmap(w.m, w.p, base, PAGES), 0); /* the leaf goes back, full of stamps */
 
-	assert_int_equal(cow_mmap(m, p, base, PAGES, COW_PROT_RW, 0), 0);
-	stamp = stamp_make(audit->time + 1, 1, 0);
-	assert_int_equal(cow_write_range(m, p, base, FRONT, 2, NULL), 0);
-	assert_int_equal(audit->processes[1].leaves->front_pages, FRONT);
-	assert_int_equal(cow_fork(m, p, NULL, &c), 0);
-	assert_int_equal(audit->processes[2].leaves->front_pages, FRONT);
+	assert_int_equal(cow_mmap(w.m, w.p, base, PAGES, COW_PROT_RW, 0), 0);
+	stamp = stamp_make(w.audit->time + 1, 1, 0);
+	assert_int_equal(cow_write_range(w.m, w.p, base, FRONT, 2, NULL), 0);
+	assert_int_equal(w.audit->processes[1].leaves->front_pages, FRONT);
+	assert_int_equal(cow_fork(w.m, w.p, NULL, &c), 0);
+	assert_int_equal(w.audit->processes[2].leaves->front_pages, FRONT);
 	for (uint64_t process = 1; process <= 2; process++) {
-		cells_rise(audit, process, first, FRONT, stamp);
+		cells_rise(w.audit, process, first, FRONT, stamp);
 		for (uint64_t i = FRONT; i < PAGES; i++)
-			assert_int_equal(*cell_find(audit, process, first + i), 0);
+			assert_int_equal(*cell_find(w.audit, process, first + i), 0);
 	}
-	assert_int_equal(cow_mm_exit(m, c), 0);
+	assert_int_equal(cow_mm_exit(w.m, c), 0);
 
-	assert_int_equal(cow_write_range(m, p, base, PAGES, 3, NULL), 0);
-	assert_true(leaf_is_spread(audit->processes[1].leaves));
-	stamp = *cell_find(audit, 1, first + FRONT);
-	assert_int_equal(cow_write_range(m, p, base, FRONT, 4, NULL), 0);
-	assert_int_equal(audit->processes[1].leaves->front_pages, FRONT);
-	assert_int_equal(cow_fork(m, p, NULL, &d), 0);
+	assert_int_equal(cow_write_range(w.m, w.p, base, PAGES, 3, NULL), 0);
+	assert_true(leaf_is_spread(w.audit->processes[1].leaves));
+	stamp = *cell_find(w.audit, 1, first + FRONT);
+	assert_int_equal(cow_write_range(w.m, w.p, base, FRONT, 4, NULL), 0);
+	assert_int_equal(w.audit->processes[1].leaves->front_pages, FRONT);
+	assert_int_equal(cow_fork(w.m, w.p, NULL, &d), 0);
 	for (uint64_t process = 1; process <= 3; process += 2) {
-		cells_rise(audit, process, first, FRONT, stamp_make(audit->time - FRONT + 1, 1, 0));
-		cells_rise(audit, process, first + FRONT, PAGES - FRONT, stamp);
+		cells_rise(w.audit, process, first, FRONT, stamp_make(w.audit->time - FRONT + 1, 1, 0));
+		cells_rise(w.audit, process, first + FRONT, PAGES - FRONT, stamp);
 	}
-	assert_int_equal(cow_audit_verdict(audit), 0);
-	cow_audit_detach(audit);
-	cow_machine_destroy(m);
-	cow_policies_free(list);
+	watched_end(&w);
 }
 
 static uint32_t frame_of(const cow_machine *m, uint64_t page)
