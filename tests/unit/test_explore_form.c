@@ -519,7 +519,7 @@ static const struct cow_rule *pinned_write(struct cow_view v)
 }
 
 /* The process has pinned for sure as long as it pins a page that it still has: not by a reference
- * that is no pin, not by the pin of another, and not once the page is given up. */
+ * that is no pin, not by the pin of another, and not once the page is given up, whoever else pins. */
 static void a_pin_of_a_page_that_is_there_is_sure(void **state)
 {
 	struct cow_decision decision = { .id = COW_DECIDE_WRITE, .view = { .mm_has_pinned = 1 } };
@@ -538,7 +538,7 @@ static void a_pin_of_a_page_that_is_there_is_sure(void **state)
 	config.frames = 16;
 	cow_policy_init(&pinned, cow_policy_find("mapcount"));
 	pinned.decide[COW_DECIDE_WRITE] = pinned_write;
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 5; i++) {
 		assert_int_equal(cow_machine_create(&config, &m), 0);
 		assert_int_equal(cow_audit_attach(m, &audit), 0);
 		assert_int_equal(cow_mm_create(m, &p), 0);
@@ -548,11 +548,15 @@ static void a_pin_of_a_page_that_is_there_is_sure(void **state)
 		assert_int_equal(cow_fork(m, p, &result, &c), 0);
 		if (i == 3)
 			assert_int_equal(cow_munmap(m, p, 0, 1), 0);
+		if (i == 4) {
+			assert_int_equal(cow_gup(m, c, 0, 1, COW_GUP_PIN, 1, &result, &ref), 0);
+			assert_int_equal(cow_munmap(m, c, 0, 1), 0);
+		}
 		memset(watch, 0, sizeof(*watch));
 		watch->policy = &pinned;
 		watch->audit = audit;
 		watch->blind = BLIND_ALL;
-		assert_int_equal(cow_mm_number(m, i == 2 ? c : p, &decision.process), 0);
+		assert_int_equal(cow_mm_number(m, i == 2 || i == 4 ? c : p, &decision.process), 0);
 		watch_decision(watch, &decision);
 		assert_int_equal(watch->exposed, i ? BLIND_PINNED : 0);
 		cow_audit_detach(audit);
