@@ -246,7 +246,7 @@ enum {
 	/** it promises so by this flag.  If it breaks the promise, fork may end with -ENOMEM. */
 	COW_POLICY_FORK_COPIES_PINNED = 4,
 	/** munmap, mremap and madvise dontneed drain this CPU's LRU batch, as the zap paths of Linux did
-	 *  until v6.12 at least; v6.18, measured, does not. */
+	 *  until v6.13. */
 	COW_POLICY_ZAP_DRAINS_LRU = 8,
 	/** Looks at mapped_most, which for a large folio costs a walk over its pages. */
 	COW_POLICY_COUNTS_PAGES = 16,
@@ -260,8 +260,8 @@ enum {
 	/** Fork copies the entries of every hugetlb mapping, as until v5.19; else only of private ones
 	 *  that were written. */
 	COW_POLICY_FORK_COPIES_HUGETLB = 256,
-	/** userfaultfd write-protects files and shared memory too, hugetlb aside, by PTE markers where
-	 *  nothing is mapped, as since v5.19; else only private anonymous memory can be registered. */
+	/** userfaultfd write-protects files, shared memory and hugetlb too, by PTE markers where nothing
+	 *  is mapped, as since v5.19; else only private anonymous memory can be registered. */
 	COW_POLICY_UFFD_FILES = 512,
 	/** A large anonymous folio that is split leaves the zero page for those of its pages that hold
 	 *  nothing but zeroes, as since v6.12. */
@@ -270,13 +270,32 @@ enum {
 	 *  advised, as since v6.13; else only where the VMA wants huge pages, as until v5.7. */
 	COW_POLICY_HUGE_ZERO_UNADVISED = 2048,
 	/** PTEs that a dirty PMD is split into are clean, for the page itself is dirty then, as until
-	 *  v6.3; but not if the folio is split too, whose migration entries know, as v6.1 does. */
+	 *  v6.1; but not if the folio is split too, whose migration entries know, as v6.1 does. */
 	COW_POLICY_SPLIT_CLEANS = 4096,
 	/** A fault of a write, forced ones included, makes the entry of a private hugetlb page writable
-	 *  whatever the mapping allows, and the MMU asks no mapping, as until v6.0. */
+	 *  whatever the mapping allows, and the MMU asks no mapping, as until v5.19. */
 	COW_POLICY_FORCE_OPENS_HUGETLB = 8192,
 	/** So does fork with the copy of a hugetlb page that it gives the child, as from v5.12 to v6.13. */
 	COW_POLICY_FORK_OPENS_HUGETLB = 16384,
+	/** A private hugetlb mapping that gives a page up is promised one in its place, and the pool
+	 *  counts that when the page is free, as since v6.9; else its promise is used up. */
+	COW_POLICY_HUGETLB_RENEWS = 32768,
+	/** So it is where others map the page too, as v6.18 does; v6.12.117 and v7.3 do not. */
+	COW_POLICY_HUGETLB_RENEWS_SHARED = 65536,
+	/** Unsharing a hugetlb page loses userfaultfd's protection of it, as until v6.3. */
+	COW_POLICY_HUGETLB_UNSHARE_UNMARKS = 131072,
+	/** madvise free and cold split a large folio that PTEs map, also where it is meant whole, and leave the
+	 *  rest of a page table alone at one that others map or that cannot be split, as until v6.9. */
+	COW_POLICY_ADVICE_SPLITS = 262144,
+	/** Reclaim unmaps a large folio of madvise free page by page, and not as many of its pages at once as are
+	 *  alike; what somebody refers to is an ordinary page again, as until v6.14. */
+	COW_POLICY_LAZYFREE_BY_PAGE = 524288,
+	/** Reclaim splits a large folio of madvise free first, as until v5.17. */
+	COW_POLICY_LAZYFREE_SPLITS = 1048576,
+	/** Shut are the two ways by which Linux, v6.18 included, loses data though no decision is wrong:
+	 *  what an unshare fault copied is dirty, so that madvise free of who shares it takes it from
+	 *  nobody else; and who is a child of one that was robbed of a hugetlb page is killed there, too. */
+	COW_POLICY_LOSES_NOTHING = 2097152,
 	/** One more than the last flag, so all of them are 2 * (COW_POLICY_FLAGS_END - 1) - 1. */
 	COW_POLICY_FLAGS_END
 };
@@ -1463,7 +1482,8 @@ enum {
 	/** Leave out events that a kernel may lack, or not allow: clear-refs; uffd-wp; uffd-move;
 	 *  ksm; pins that write; collapse; populate_read and populate_write; swap.  Of profile
 	 *  `all`: hugetlb.  References where there is hugetlb, which `all` has rarely then.  Huge pages of
-	 *  other sizes than a PMD's. */
+	 *  other sizes than a PMD's.  And what nobody lacks: huge pages, hugetlb aside; references;
+	 *  files.  Of the profile that is about them, nothing worth the name is left. */
 	COW_GENERATE_NO_SOFT_DIRTY = 2,
 	COW_GENERATE_NO_UFFD_WP = 4,
 	COW_GENERATE_NO_UFFD_MOVE = 8,
@@ -1475,6 +1495,9 @@ enum {
 	COW_GENERATE_NO_HUGETLB = 512,
 	COW_GENERATE_NO_HUGETLB_REFS = 1024,
 	COW_GENERATE_NO_THP_ORDERS = 2048,
+	COW_GENERATE_NO_THP = 4096,
+	COW_GENERATE_NO_REFS = 8192,
+	COW_GENERATE_NO_FILES = 16384,
 	/** One more than the last flag, so all of them are 2 * (COW_GENERATE_END - 1) - 1. */
 	COW_GENERATE_END
 };

@@ -200,7 +200,8 @@ const struct cow_policy policy_ideal = {
 	.summary = "decides by the audit's truth: copies only where another could see the write",
 	.kernels = "none",
 	.marker = COW_MARKER_NONE,
-	.flags = COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY,
+	.flags = COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
+		 COW_POLICY_LOSES_NOTHING,
 	.decide = {
 		[COW_DECIDE_WRITE] = ideal_write,
 		[COW_DECIDE_PMD] = ideal_pmd,

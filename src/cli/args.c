@@ -28,6 +28,7 @@ static const struct {
 	{ "--seconds", CLI_SECONDS, "T" },
 	{ "--jobs", CLI_JOBS, "N" },
 	{ "--profile", CLI_PROFILE, "LIST" },
+	{ "--without", CLI_WITHOUT, "LIST" },
 	{ "--shrink-to", CLI_SHRINK_TO, "DIR" },
 	{ "--host", CLI_HOST, NULL },
 	{ "--totals", CLI_TOTALS, NULL },
@@ -155,6 +156,9 @@ static enum cli_exit set_option(unsigned bit, const char *value, struct cli_argu
 		break;
 	case CLI_PROFILE:
 		out->profile = value;
+		break;
+	case CLI_WITHOUT:
+		out->without = value;
 		break;
 	case CLI_SHRINK_TO:
 		out->shrink_to = value;

@@ -40,6 +40,7 @@ enum {
 	CLI_SHRINK_TO = 1 << 20,
 	CLI_TOTALS = 1 << 21,
 	CLI_JOBS = 1 << 22,
+	CLI_WITHOUT = 1 << 23,
 	CLI_HOST = 1 << 26,
 	CLI_EXPLORE = 1 << 27, /* all of CLI_EXPLORE_OPTIONS */
 };
@@ -75,7 +76,8 @@ struct cli_arguments {
 	const struct cow_geometry *geometry; /* NULL: the default */
 	const char *print;                   /* CASE; NULL: not given */
 	bool explain, no_audit, check, compare, facts, totals, host, help;
-	const char *seed, *count, *seconds, *profile, *shrink_to, *jobs; /* of fuzz; NULL: not given */
+	/* of fuzz; NULL: not given */
+	const char *seed, *count, *seconds, *profile, *shrink_to, *jobs, *without;
 	const char *explore[CLI_EXPLORE_COUNT]; /* NULL: not given; "": given, and takes nothing */
 	char **operands;                     /* in the place of argv */
 	int operand_count;

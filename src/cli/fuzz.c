@@ -263,6 +263,8 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 	}
 	if (code == CLI_HELD)
 		code = want(fuzz, arguments->profile);
+	if (code == CLI_HELD)
+		code = fuzz_leave_out(fuzz, arguments->without, arguments->profile != NULL);
 	if (code == CLI_HELD && !arguments->host)
 		code = cli_parse_policies(arguments->policy ? arguments->policy : "all",
 					  &fuzz->policies);
@@ -271,6 +273,7 @@ static enum cli_exit set_up(struct fuzz *fuzz, const struct cli_arguments *argum
 	if (!arguments->count && !arguments->seconds)
 		fuzz->count = FUZZ_COUNT;
 	fuzz->shrink_to = arguments->shrink_to;
+	fuzz->without_text = arguments->without;
 	errno = 0;
 	if (fuzz->shrink_to && mkdir(fuzz->shrink_to, 0777) && errno != EEXIST) {
 		cli_error("%s: %s", fuzz->shrink_to, cow_strerror(-errno));
@@ -300,10 +303,10 @@ static enum cli_exit choose_referees(struct fuzz *fuzz)
 
 #ifdef COWLAB_HOST
 
-static enum cli_exit open_host(const struct cli_arguments *arguments, uint64_t jobs,
+static enum cli_exit open_host(const struct cli_arguments *arguments, const struct fuzz *fuzz,
 			       struct fuzz_host **host, struct fuzz_referee *referee)
 {
-	return fuzz_host_open(arguments->policy, jobs, host, referee);
+	return fuzz_host_open(arguments->policy, fuzz->jobs, fuzz->without, host, referee);
 }
 
 static void close_host(struct fuzz_host *host)
@@ -313,10 +316,10 @@ static void close_host(struct fuzz_host *host)
 
 #else
 
-static enum cli_exit open_host(const struct cli_arguments *arguments, uint64_t jobs,
+static enum cli_exit open_host(const struct cli_arguments *arguments, const struct fuzz *fuzz,
 			       struct fuzz_host **host, struct fuzz_referee *referee)
 {
-	(void)arguments, (void)jobs, (void)host, (void)referee;
+	(void)arguments, (void)fuzz, (void)host, (void)referee;
 	cli_error("--host: built without the kernel's part");
 	return CLI_SYSTEM;
 }
@@ -343,9 +346,9 @@ enum cli_exit cli_fuzz(const struct cli_arguments *arguments)
 	if (code == CLI_HELD)
 		code = choose_referees(fuzz);
 	if (code == CLI_HELD && arguments->host)
-		code = open_host(arguments, fuzz->jobs, &host, fuzz->referees);
+		code = open_host(arguments, fuzz, &host, fuzz->referees);
 	if (code == CLI_HELD)
-		fuzz->flags = fuzz->referees[0].flags;
+		fuzz->flags = fuzz->referees[0].flags | fuzz->without;
 	if (code == CLI_HELD) {
 		code = search(fuzz);
 		close_host(host);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What cowlab fuzz searches, and what it found.  fuzz.c searches, fuzz_keep.c shrinks and saves,
- * fuzz_host.c asks the running kernel,
- * fuzz_jobs.c asks it several at a time, fuzz_write.c writes.
+ * fuzz_host.c asks the running kernel, fuzz_jobs.c asks it several at a time, fuzz_without.c knows
+ * what can be left out, fuzz_write.c writes.
  */
 #ifndef COWLAB_CLI_FUZZ_H
 #define COWLAB_CLI_FUZZ_H
@@ -71,7 +71,9 @@ struct fuzz {
 	uint64_t seed, count, seconds; /* count 0: no bound */
 	uint64_t jobs;                 /* at a time, beside a kernel; 0: as many as there are CPUs */
 	const char *shrink_to;         /* NULL: print them */
-	unsigned flags;                /* COW_GENERATE_* */
+	const char *without_text;      /* of --without; NULL: nothing */
+	unsigned without;              /* COW_GENERATE_* that it means, and */
+	unsigned flags;                /* with those that the referee wants */
 	cow_policies *policies;
 	struct fuzz_referee *referees;
 	size_t referee_count;
@@ -84,6 +86,11 @@ struct fuzz {
 };
 
 /*
+ * fuzz_without.c: the words of --without.  asked: the profiles were named, so that none may go.
+ */
+enum cli_exit fuzz_leave_out(struct fuzz *fuzz, const char *list, bool asked);
+
+/*
  * fuzz_keep.c: notes a difference, or what is not the same every time.  The first of its sort is
  * shrunk, and saved if it is to be.
  */
@@ -93,10 +100,11 @@ enum cli_exit fuzz_keep(struct fuzz *fuzz, enum cow_profile profile, uint64_t se
 void fuzz_keep_name(struct fuzz_names *names, const char *name);
 
 #ifdef COWLAB_HOST
-/* fuzz_host.c.  policy NULL: that of the running kernel.  What went wrong has been printed. */
+/* fuzz_host.c.  policy NULL: that of the running kernel; without: COW_GENERATE_* beside what it
+ * lacks.  What went wrong has been printed. */
 struct fuzz_host;
-enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, struct fuzz_host **out,
-			     struct fuzz_referee *referee);
+enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, unsigned without,
+			     struct fuzz_host **out, struct fuzz_referee *referee);
 void fuzz_host_close(struct fuzz_host *host);
 
 /* fuzz_jobs.c: threads, each with a lane of a session of its own; the caller is the first. */

@@ -148,12 +148,13 @@ static enum cli_exit choose_policy(struct fuzz_host *host, const char *name)
 	return CLI_HELD;
 }
 
-enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, struct fuzz_host **out,
-			     struct fuzz_referee *referee)
+enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, unsigned without,
+			     struct fuzz_host **out, struct fuzz_referee *referee)
 {
 	struct fuzz_host *host = calloc(1, sizeof(*host));
 	struct cow_host_options options;
 	enum cli_exit code;
+	unsigned flags;
 	int error = host ? 0 : -ENOMEM;
 
 	*out = host;
@@ -169,8 +170,8 @@ enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, struct fuzz_host
 	code = choose_policy(host, policy);
 	if (code != CLI_HELD)
 		return code;
-	error = fuzz_jobs_start(&options, host->host, jobs, host->policy,
-				cow_host_generates(host->host), &host->jobs);
+	flags = cow_host_generates(host->host) | without;
+	error = fuzz_jobs_start(&options, host->host, jobs, host->policy, flags, &host->jobs);
 	if (error) {
 		cli_error("--jobs: %s", cow_strerror(error));
 		return CLI_SYSTEM;
@@ -180,7 +181,7 @@ enum cli_exit fuzz_host_open(const char *policy, uint64_t jobs, struct fuzz_host
 						  .shrinking = shrinking, .observe = observe,
 						  .several = host->jobs ? several : NULL,
 						  .confirm = confirm,
-						  .flags = cow_host_generates(host->host) };
+						  .flags = flags };
 	return CLI_HELD;
 }
 

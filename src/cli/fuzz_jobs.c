@@ -215,7 +215,7 @@ int fuzz_jobs_start(const struct cow_host_options *options, cow_host *first, uin
 	pthread_cond_init(&jobs->turn, NULL);
 	while (!error && jobs->count < MOST_JOBS && (!count || jobs->count < count))
 		error = add_job(jobs, options, first);
-	if (error && error != -EBUSY) { /* no CPU is left */
+	if (error && error != -EBUSY && count) { /* there are CPUs, and nobody else said how many */
 		fuzz_jobs_end(jobs);
 		return error;
 	}

@@ -48,9 +48,10 @@ static int describe(const struct fuzz *fuzz, struct fuzz_found *found, const cow
 	int error;
 
 	snprintf(head, sizeof(head),
-		 "# cowlab fuzz %s--seed %llu --count 1 --profile %s --policy %s\n# %s%s\n# %s\n",
+		 "# cowlab fuzz %s--seed %llu --count 1 --profile %s%s%.100s --policy %s\n# %s%s\n# %s\n",
 		 referee->observe ? "--host " : "", (unsigned long long)found->seed,
-		 cow_profile_name(found->profile), referee->name,
+		 cow_profile_name(found->profile), fuzz->without_text ? " --without " : "",
+		 fuzz->without_text ? fuzz->without_text : "", referee->name,
 		 found->first.agreement == COW_UNSTABLE ? "not the same every time: " : "",
 		 found->first.kind, found->first.sentence);
 	for (char *at = strchr(head, '\n'); at && (at = strchr(at + 1, '\n')) && at[1];)

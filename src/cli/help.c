@@ -170,12 +170,12 @@ static const char explore_help[] =
 
 static const char fuzz_help[] =
 	"usage: cowlab fuzz [--host [--jobs N]] [--seed S] [--count N | --seconds T]\n"
-	"          [--profile LIST] [--policy LIST] [--shrink-to DIR] [--format FORM]\n"
+	"          [--profile LIST] [--without LIST] [--policy LIST] [--shrink-to DIR]\n"
+	"          [--format FORM]\n"
 	"\n"
-	"Runs random scenarios in the simulator, and looks for what must not be: a\n"
-	"machine whose counts are wrong, a verdict that a policy promises not to have,\n"
-	"homes of the marker that decide differently, a scenario that is another one once\n"
-	"it was printed.  The first of each sort is shrunk until no event can be spared.\n"
+	"Runs random scenarios in the simulator, and looks for what must not be: wrong\n"
+	"counts, a verdict that a policy promises not to have, homes of the marker that\n"
+	"decide differently.  The first of each sort is shrunk as far as it goes.\n"
 	"\n"
 	"  --host           beside the running kernel instead: where it and the simulator\n"
 	"                   under its policy (or that of --policy) come to different ends\n"
@@ -186,12 +186,12 @@ static const char fuzz_help[] =
 	"  --profile LIST   base, gup, wp, swap, file, ksm, thp, hugetlb, all,\n"
 	"                   comma-separated: what they are about; without, each in turn\n"
 	"  --policy LIST    names and globs, comma-separated; without --policy, all\n"
+	"  --without LIST   no swap,ksm,thp,orders,hugetlb,refs,files,uffd,soft-dirty\n"
 	"  --shrink-to DIR  save the shrunk scenarios there, and do not print them\n"
 	"  --format FORM    text, json or csv (csv: one line a profile)\n"
 	"\n"
 	"exit: 0 nothing differs, 10 something does, 5 the time is over and nothing did,\n"
 	"1 usage, 3 the system would not let it, 6 a fault of cowlab itself\n"
-	"\n"
 	"example: cowlab fuzz --seconds 60 --profile gup,swap --shrink-to found\n";
 
 static const char referee_help[] =
@@ -225,7 +225,7 @@ const struct cli_verb cli_verbs[] = {
 	{ "explore", cli_explore, CLI_POLICY | CLI_FORMAT | CLI_EXPLORE, 0, 0, NULL, explore_help },
 	{ "fuzz", cli_fuzz,
 	  CLI_SEED | CLI_COUNT | CLI_SECONDS | CLI_PROFILE | CLI_SHRINK_TO | CLI_POLICY |
-	  CLI_FORMAT | CLI_HOST | CLI_JOBS,
+	  CLI_FORMAT | CLI_HOST | CLI_JOBS | CLI_WITHOUT,
 	  0, 0, NULL, fuzz_help },
 #ifdef COWLAB_HOST
 	{ "host", cli_host, CLI_COMPARE | CLI_FACTS | CLI_POLICY, 1, -1, "FILE", host_help },

@@ -41,6 +41,7 @@ static void rules_note(struct rules *rules, const struct cow_kind *row)
 	case COW_EV_MADVISE:
 		rules->huge |= row->flags == COW_ADV_HUGEPAGE || row->flags == COW_ADV_COLLAPSE;
 		rules->swapped |= row->flags == COW_ADV_PAGEOUT;
+		rules->frees |= row->flags == COW_ADV_FREE;
 		break;
 	case COW_EV_SPLIT:
 		rules->huge = true;

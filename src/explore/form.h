@@ -40,6 +40,7 @@
  *    given up, to a frame that nobody else has, is what its next reader makes of it (ref_lone).
  *  - rules.blind: bits that the kernel part only shows to the policy, as long as no answer has been
  *    seen to depend on them (watch.h).  A process that pins a page of its own has MM_HAS_PINNED.
+ *  - rules.frees: whether a page is dirty itself, where no kind is madvise free, which alone asks.
  *  - rules.done: a word whose shortest sequence is known is not asked for any more, so a pair that
  *    can only earn such words is as good as one that earns none.  What it may earn when one of the
  *    two is written again is kept.

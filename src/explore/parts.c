@@ -258,7 +258,9 @@ void put_folio(struct taking *t, uint32_t index)
 {
 	const struct folio *folio = folio_at(t->m, index);
 
-	put(t->graph, folio->order | folio->flags << 4 | folio->pincount << 12);
+	uint32_t flags = folio->flags & ~(t->rules->frees ? 0u : (uint32_t)FOLIO_DIRTY);
+
+	put(t->graph, folio->order | flags << 4 | folio->pincount << 12);
 	put(t->graph, (folio->refcount & 0xff) | (folio->mapcount & 0xff) << 8 |
 			      (folio->entire & 0xff) << 16);
 	for (int i = 0; i < 2; i++) {
@@ -274,9 +276,9 @@ void put_frame(struct taking *t, uint32_t index)
 	const struct frame *frame = frame_at(t->m, index);
 	const struct content *content = content_of(t->audit, index);
 	bool large = frame->flags & FRAME_LARGE;
+	uint32_t flags = frame->flags & ~(t->rules->frees ? 0u : (uint32_t)FRAME_DIRTY);
 
-	put(t->graph, frame->flags | (uint32_t)(content->value != frame_body(t->m, index)->value)
-					     << 16);
+	put(t->graph, flags | (uint32_t)(content->value != frame_body(t->m, index)->value) << 16);
 	put(t->graph, (large ? 0 : frame->refcount) & 0xffffff);
 	put(t->graph, (frame->mapcount & 0xff) | (*maps_of(t->audit, index) & 0xff) << 8);
 	put_content(t, *content);

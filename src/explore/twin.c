@@ -13,15 +13,21 @@
 #include <errno.h>
 
 enum {
-	/* Of LRU batches, large folios, ksmd, mremap, hugetlb, userfaultfd: nothing that is here. */
+	/* Of LRU batches, large folios, ksmd, mremap, hugetlb, userfaultfd, madvise free: nothing that is
+	 * here. */
 	IDLE_FLAGS = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY |
 		     COW_POLICY_COLLAPSE_WRITABLE | COW_POLICY_KSM_KEEPS_UNREADABLE |
 		     COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_UFFD_FILES |
 		     COW_POLICY_SPLIT_MAPS_ZERO | COW_POLICY_HUGE_ZERO_UNADVISED | COW_POLICY_SPLIT_CLEANS |
-		     COW_POLICY_FORCE_OPENS_HUGETLB | COW_POLICY_FORK_OPENS_HUGETLB,
-	/* Of what a decision is shown, and of when fork asks: these must be equal. */
+		     COW_POLICY_FORCE_OPENS_HUGETLB | COW_POLICY_FORK_OPENS_HUGETLB |
+		     COW_POLICY_HUGETLB_RENEWS | COW_POLICY_HUGETLB_RENEWS_SHARED |
+		     COW_POLICY_HUGETLB_UNSHARE_UNMARKS |
+		     COW_POLICY_ADVICE_SPLITS | COW_POLICY_LAZYFREE_BY_PAGE |
+		     COW_POLICY_LAZYFREE_SPLITS,
+	/* Of what a decision is shown, of when fork asks, and of what unsharing leaves: these must be
+	 * equal. */
 	FELT_FLAGS = COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
-		     COW_POLICY_FORK_COPIES_PINNED,
+		     COW_POLICY_FORK_COPIES_PINNED | COW_POLICY_LOSES_NOTHING,
 };
 
 _Static_assert((IDLE_FLAGS | FELT_FLAGS) == 2 * (COW_POLICY_FLAGS_END - 1) - 1,

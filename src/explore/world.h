@@ -38,6 +38,7 @@ struct rules {
 	bool moved;          /* regions move: there are two places for them */
 	bool swapped;        /* pages may be in swap */
 	bool ksm;            /* pages may be merged */
+	bool frees;          /* madvise free: nobody else asks whether a page is dirty itself */
 	bool names_count;    /* no renaming of processes and references */
 	bool never_equal;    /* every sequence is a state */
 	bool plain;          /* nothing tells the zero page from no page but an outcome */

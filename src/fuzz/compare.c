@@ -56,7 +56,7 @@ static void differs(struct cow_difference *out, const cow_scenario *scenario, ui
 
 struct promise {
 	const char *policy;
-	unsigned no_verdict;  /* COW_VERDICT bits, beside CORRUPTION, which none has */
+	unsigned no_verdict;  /* COW_VERDICT bits, beside CORRUPTION, which none decides */
 	bool hugetlb;         /* with hugetlb pages, too */
 	bool counts;          /* no needless copy, no unsafe reuse */
 };
@@ -95,6 +95,23 @@ static bool uses_hugetlb(const cow_scenario *scenario)
 	return false;
 }
 
+/* Every process might want pages of its own, and the pool has fewer: then an owner may rob its
+ * child. */
+static bool pool_may_run_out(const cow_scenario *scenario)
+{
+	enum { PMD_PAGES = 512 };
+	uint64_t wanted = 0;
+
+	for (uint32_t i = 0; i < scenario->statement_count; i++) {
+		const struct cow_event *event = &scenario->statements[i].event;
+
+		if (scenario->statements[i].kind == STATEMENT_EVENT && event->verb == COW_EV_MMAP &&
+		    event->flags & COW_EVENT_HUGETLB)
+			wanted += (event->pages + PMD_PAGES - 1) / PMD_PAGES;
+	}
+	return wanted * scenario->process_count > scenario->hugetlb;
+}
+
 /* Frames that a kill may leave: the zero page's, and those of a fault that wants two. */
 enum { FRAMES_LEFT = 4 };
 
@@ -105,6 +122,18 @@ static bool memory_ran_out(const cow_scenario *scenario, const cow_report *repor
 	       report->counters[COW_COUNT_PEAK_FRAMES] + FRAMES_LEFT >= scenario->frames;
 }
 
+/* v5.19+: what a pin has unshared is clean, and madvise free of one who shares it takes it from all
+ * (examples/free-unshared.cow). */
+static bool frees_unshared(const cow_scenario *scenario, const cow_report *report)
+{
+	for (uint32_t i = 0; i < scenario->statement_count; i++)
+		if (scenario->statements[i].kind == STATEMENT_EVENT &&
+		    scenario->statements[i].event.verb == COW_EV_MADVISE &&
+		    scenario->statements[i].event.flags == COW_ADV_FREE)
+			return report->counters[COW_COUNT_UNSHARES];
+	return false;
+}
+
 static void judge(const cow_scenario *scenario, const struct cow_policy *policy,
 		  const cow_report *report, struct cow_difference *out)
 {
@@ -113,8 +142,12 @@ static void judge(const cow_scenario *scenario, const struct cow_policy *policy,
 			 promise->no_verdict : 0;
 	char kind[64];
 
-	/* No decision makes the kernel lose a process's own write without another word for it. */
-	never |= COW_VERDICT(CORRUPTION);
+	/* No decision makes the kernel lose a process's own write without another word for it; but
+	 * there are two other ways, and one who was robbed of a hugetlb page may fork, whose child never
+	 * learns of that. */
+	if ((policy->flags & COW_POLICY_LOSES_NOTHING) ||
+	    (!pool_may_run_out(scenario) && !frees_unshared(scenario, report)))
+		never |= COW_VERDICT(CORRUPTION);
 	if (!memory_ran_out(scenario, report))
 		never |= COW_VERDICT(KILLED);
 	for (uint32_t i = 0; i < report->finding_count; i++) {

@@ -103,6 +103,9 @@ static const unsigned lacking[COW_VERB_COUNT] = {
 	[COW_EV_DROP] = COW_GENERATE_NO_SWAP,
 	[COW_EV_SWAP_IN] = COW_GENERATE_NO_SWAP,
 	[COW_EV_SWAPOFF] = COW_GENERATE_NO_SWAP,
+	[COW_EV_SWAP_OUT_BEGIN] = COW_GENERATE_NO_SWAP,
+	[COW_EV_WRITEBACK_DONE] = COW_GENERATE_NO_SWAP,
+	[COW_EV_SPLIT] = COW_GENERATE_NO_THP,
 };
 
 /* Whether a verb can be done, or makes sense, now. */
@@ -283,24 +286,28 @@ static void make_scarce(struct maker *maker)
 
 	if (maker->flags & COW_GENERATE_REAL)
 		return;
-	if (maker->profile == COW_PROFILE_SWAP && chance(maker, 15))
+	if (maker->profile == COW_PROFILE_SWAP && !(maker->flags & COW_GENERATE_NO_SWAP) &&
+	    chance(maker, 15))
 		give(maker, 1, &scenario->swap, below(maker, 6));
 	if (!maker_huge(maker) && chance(maker, 6))
 		give(maker, 0, &scenario->frames, 6 + below(maker, 20));
 	if (chance(maker, maker->profile == COW_PROFILE_GUP ? 30 : 12))
 		give(maker, 3, &scenario->lru_batch, 1 + below(maker, 15));
 	if ((maker->profile == COW_PROFILE_SWAP || maker->profile == COW_PROFILE_ALL) &&
-	    chance(maker, 20))
+	    !(maker->flags & COW_GENERATE_NO_SWAP) && chance(maker, 20))
 		scenario->options |= 1u << OPTION_STABLE_WRITES;
 	if ((maker->profile == COW_PROFILE_KSM || maker->profile == COW_PROFILE_ALL) &&
-	    chance(maker, 20))
+	    !(maker->flags & COW_GENERATE_NO_KSM) && chance(maker, 20))
 		scenario->options |= 1u << OPTION_KSM_ZERO_PAGES;
 }
 
 static void add_file(struct maker *maker, const char *name, uint64_t pages, bool huge)
 {
-	struct scenario_file *file = &maker->files[maker->scenario.file_count++];
+	struct scenario_file *file = &maker->files[maker->scenario.file_count];
 
+	if (maker->flags & COW_GENERATE_NO_FILES)
+		return;
+	maker->scenario.file_count++;
 	snprintf(maker->file_names[file - maker->files], MAKER_NAME, "%s", name);
 	file->text = maker->file_names[file - maker->files];
 	file->pages = pages;
@@ -313,19 +320,21 @@ static void choose_pool(struct maker *maker)
 {
 	bool all = maker->profile == COW_PROFILE_ALL;
 
+	maker->no_refs = maker->flags & COW_GENERATE_NO_REFS;
 	if (all && maker->flags & COW_GENERATE_NO_HUGETLB)
 		maker->no_pool = true;
 	else if (maker->flags & COW_GENERATE_NO_HUGETLB_REFS)
 		maker->no_pool = all && chance(maker, 85);
 	else
 		return;
-	maker->no_refs = !maker->no_pool && (all || maker->profile == COW_PROFILE_HUGETLB);
+	maker->no_refs |= !maker->no_pool && (all || maker->profile == COW_PROFILE_HUGETLB);
 }
 
 static void make_header(struct maker *maker)
 {
 	struct cow_scenario *scenario = &maker->scenario;
 	uint32_t started = chance(maker, 85) ? 1 : 2;
+	bool real = maker->flags & COW_GENERATE_REAL;
 
 	choose_pool(maker);
 	if (maker_huge(maker))
@@ -333,7 +342,9 @@ static void make_header(struct maker *maker)
 	if ((maker->profile == COW_PROFILE_HUGETLB || maker->profile == COW_PROFILE_ALL) &&
 	    !maker->no_pool)
 		give(maker, 2, &scenario->hugetlb,
-		     maker->flags & COW_GENERATE_REAL || chance(maker, 75) ? 32 : below(maker, 6));
+		     maker->flags & COW_GENERATE_NO_HUGETLB_REFS || chance(maker, real ? 85 : 75)
+			     ? 32
+			     : below(maker, 6));
 	make_scarce(maker);
 	if (maker->profile == COW_PROFILE_FILE || maker->profile == COW_PROFILE_ALL ||
 	    (maker->profile == COW_PROFILE_KSM && chance(maker, 20)))

@@ -217,7 +217,8 @@ static void fill_mapping(struct maker *maker, struct cow_event *event)
 	if (profile == COW_PROFILE_HUGETLB ? chance(maker, 90) :
 	    profile == COW_PROFILE_ALL ? !maker->no_pool && chance(maker, 12) : false)
 		fill_huge(maker, event);
-	else if (profile == COW_PROFILE_THP ? chance(maker, 85) :
+	else if (maker->flags & COW_GENERATE_NO_THP ? false :
+		 profile == COW_PROFILE_THP ? chance(maker, 85) :
 		 profile == COW_PROFILE_ALL ? chance(maker, 20) : false)
 		fill_thp(maker, event);
 	else if (profile == COW_PROFILE_FILE ? chance(maker, 75) : chance(maker, 25))
@@ -278,11 +279,20 @@ static void fill_reference(struct maker *maker, struct cow_event *event)
 static const unsigned lacking[COW_ADVICE_COUNT] = {
 	[COW_ADV_MERGEABLE] = COW_GENERATE_NO_KSM,
 	[COW_ADV_UNMERGEABLE] = COW_GENERATE_NO_KSM,
-	[COW_ADV_COLLAPSE] = COW_GENERATE_NO_COLLAPSE,
+	[COW_ADV_COLLAPSE] = COW_GENERATE_NO_COLLAPSE | COW_GENERATE_NO_THP,
 	[COW_ADV_POPULATE_READ] = COW_GENERATE_NO_POPULATE,
 	[COW_ADV_POPULATE_WRITE] = COW_GENERATE_NO_POPULATE,
 	[COW_ADV_PAGEOUT] = COW_GENERATE_NO_SWAP,
+	[COW_ADV_HUGEPAGE] = COW_GENERATE_NO_THP,
+	[COW_ADV_NOHUGEPAGE] = COW_GENERATE_NO_THP,
 };
+
+/* The advice asks for huge pages of a PMD's size, and where sizes are the system's there is one. */
+static bool of_another_size(const struct maker *maker, enum cow_advice advice)
+{
+	return advice == COW_ADV_HUGEPAGE && maker->flags & COW_GENERATE_REAL && maker->order &&
+	       maker->order != WHOLE;
+}
 
 static bool fill_advice(struct maker *maker, struct cow_event *event)
 {
@@ -293,8 +303,12 @@ static bool fill_advice(struct maker *maker, struct cow_event *event)
 		return true;
 	}
 	for (uint32_t i = 0; i < COW_ADVICE_COUNT; i++)
-		weights[i] = maker->flags & lacking[i] ? 0 : advice_weights[i][maker->profile];
+		weights[i] = maker->flags & lacking[i] ||
+			     of_another_size(maker, (enum cow_advice)i) ? 0 :
+			     advice_weights[i][maker->profile];
 	event->flags = draw(maker, weights, COW_ADVICE_COUNT);
+	if (event->flags == COW_ADV_HUGEPAGE && !maker->order)
+		maker->order = WHOLE;
 	return event->flags < COW_ADVICE_COUNT;
 }
 

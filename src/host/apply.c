@@ -315,22 +315,6 @@ static int quiet_child(struct host_run *run, const struct cow_event *event)
 	return error;
 }
 
-/* What this kernel cannot do yet, seen by its answer; NULL: it can. */
-static const char *missing(const struct host_run *run, const struct cow_event *event, long result)
-{
-	const struct host_kernel *kernel = &run->host->kernel;
-	bool hugetlb = event->region != COW_NONE && run->region[event->region].hugetlb;
-
-	if (event->verb == COW_EV_UFFD_WP && result == -ENOENT && !kernel->uffd_wp_many)
-		return "this kernel write-protects within one mapping only";
-	if (event->verb == COW_EV_MREMAP && hugetlb && result == -EINVAL && !kernel->hugetlb_moves)
-		return "this kernel cannot move hugetlb mappings";
-	if (event->verb == COW_EV_MADVISE && event->flags == COW_ADV_DONTNEED && hugetlb &&
-	    result == -EINVAL && !kernel->hugetlb_empties)
-		return "this kernel cannot empty hugetlb mappings";
-	return NULL;
-}
-
 static int skip_for(struct host_run *run, const char *reason)
 {
 	if (!reason)
@@ -342,49 +326,7 @@ static int skip_for(struct host_run *run, const char *reason)
 
 static int skip_if_missing(struct host_run *run, const struct cow_event *event, uint32_t slot)
 {
-	return skip_for(run, missing(run, event, process_answer(run, slot)->result));
-}
-
-/* A private mapping of a file is registered all along (worker.c), which what the scenario registers cannot
- * be told from; and shared memory is in VMAs of one page, of which a registered one moves alone. */
-static const char *confused(struct host_run *run, const struct cow_event *event)
-{
-	struct host_region *region = event->region != COW_NONE ? &run->region[event->region] : NULL;
-	uint64_t first = event->first, end = first + event->pages;
-
-	if (!region || region->apart == APART_NOT)
-		return NULL;
-	if (event->verb == COW_EV_MREMAP && region->guarded && event->pages > 1)
-		return "here userfaultfd keeps pages from moving together";
-	if (event->verb != COW_EV_UFFD_WP)
-		return NULL;
-	if (event->value && end - first > region->wp[event->process].end - region->wp[event->process].first) {
-		region->wp[event->process].first = first;
-		region->wp[event->process].end = end;
-	}
-	if (!event->value && region->apart == APART_UFFD &&
-	    (first < region->wp[event->process].first || end > region->wp[event->process].end))
-		return "here userfaultfd has more registered than the scenario knows of";
-	return NULL;
-}
-
-/* Up to 6.12 at least, move_pages tries for ever to split a large folio that somebody refers to: split_folio
- * says EAGAIN. */
-static const char *spins(struct host_run *run, const struct cow_event *event, uint32_t slot)
-{
-	const struct host_kernel *kernel = &run->host->kernel;
-	bool large = false, held = false;
-
-	if (event->verb != COW_EV_UFFD_MOVE || kernel->major > 6 ||
-	    (kernel->major == 6 && kernel->minor > 12))
-		return NULL;
-	look_deeply(run->host, run->process[slot].pagemap,
-		    host_addr(run, event->region, event->first), event->pages, run->before);
-	for (uint64_t i = 0; i < event->pages; i++)
-		large |= run->before[i].large;
-	for (uint32_t i = 0; i < HOST_REFS; i++)
-		held |= run->reference[i].taken;
-	return large && held ? "this kernel would try for ever to split what is referenced" : NULL;
+	return skip_for(run, refused_by(run, event, process_answer(run, slot)->result));
 }
 
 int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
@@ -413,7 +355,7 @@ int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 		*seen = (struct host_seen){ .failed = true, .vague = true };
 		return 0;
 	}
-	error = skip_for(run, confused(run, event));
+	error = skip_for(run, refused_confused(run, event));
 	if (error)
 		return error;
 	order_fill(run, statement, &order);
@@ -428,7 +370,7 @@ int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen)
 		}
 	}
 	if (!error)
-		error = skip_for(run, spins(run, event, owner));
+		error = skip_for(run, refused_spins(run, event, owner));
 	if (!error)
 		error = process_order(run, slot, &order);
 	if (!error && event->verb != COW_EV_EXIT)

@@ -250,10 +250,22 @@ int guard_start(struct host_guard *guard)
 	return 0;
 }
 
+static bool is_undone(const struct host_journal *journal)
+{
+	bool undone = !journal->setting_count && !journal->swap[0] && !journal->cgroup[0];
+
+	for (unsigned i = 0; i < HOST_SIZES; i++)
+		undone &= !journal->sizes[i].set;
+	return undone;
+}
+
 void guard_stop(struct host_guard *guard)
 {
 	journal_undo(guard->journal);
-	send(guard->pipe, "q", 1, MSG_NOSIGNAL); /* if it was killed, nothing is left to guard */
+	/* Without a farewell it tries once more, and has hardly a file open.  If it was killed, nothing
+	 * is left to guard. */
+	if (is_undone(guard->journal))
+		send(guard->pipe, "q", 1, MSG_NOSIGNAL);
 	close(guard->pipe);
 	waitpid(guard->guardian, NULL, 0);
 	close(guard->lock);

@@ -176,9 +176,10 @@ struct host_kernel {
 	bool hugetlb_moves;     /* mremap moves hugetlb mappings, as since 5.16 */
 	bool hugetlb_empties;   /* MADV_DONTNEED empties them, as since 5.18 */
 	unsigned lru_batch;     /* pages that it holds; with one more it drains */
-	bool hugetlb_unforced;  /* no FOLL_FORCE write to hugetlb memory: 6.1 to 6.13 */
+	bool hugetlb_unforced;  /* no FOLL_FORCE write to hugetlb memory: 6.0 to 6.13 */
 	bool gup_counts;        /* faults of hugetlb pages in get_user_pages are counted: 6.6 */
 	bool scan;              /* PAGEMAP_SCAN tells PMD mappings */
+	bool once_exact;        /* "mapped once" is the page's own where PTEs map a large folio */
 	bool around;            /* faults can be kept from mapping what lies around */
 	bool ksm, collapse, populate, hugetlb, memcg;
 	bool moves_many;        /* mremap moves several VMAs */
@@ -198,6 +199,7 @@ struct host_page {
 	uint64_t entry;    /* frame, or swap type and offset */
 	/* of kpageflags and kpagecount, by look_deeply */
 	bool zero, anon, exclusive, ksm, large, head, swapcache, writeback, huge;
+	bool lazyfree;     /* of madvise free, and no large folio's */
 	bool lost;         /* it left the swap cache: see reclaim.c */
 	uint64_t mapcount;
 };
@@ -208,14 +210,15 @@ struct host_frame {
 	uint64_t when; /* host->now */
 };
 
-/* All that pagemap says of the window of a process, likewise. */
+/* All that pagemap says of the window of a process, or of a part, if it has none, likewise. */
 struct host_view {
 	int pagemap;
 	uint64_t when;
-	uint64_t *entries; /* of the window */
+	uint64_t addr, pages; /* of what was read */
+	uint64_t *entries;    /* there is room for host->view_pages */
 };
 
-enum { HOST_FRAMES = 2048, HOST_VIEWS = 8 }; /* that are remembered */
+enum { HOST_FRAMES = 2048, HOST_VIEWS = 16 }; /* that are remembered */
 
 int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 	 struct host_page *out);
@@ -277,11 +280,13 @@ struct cow_host {
 	bool bound;           /* of a lane: the thread that uses it, to its CPU */
 	pthread_t thread;
 	bool huge;            /* the scenario may have huge pages */
+	void *asleep;         /* what khugepaged has to look at; NULL: nothing */
 	uint64_t now;         /* counts what was done; see look_again */
 	bool calm;            /* pages change by what is done alone */
 	struct host_frame frames[HOST_FRAMES];
 	struct host_view views[HOST_VIEWS];
 	uint64_t window, window_pages; /* address; 0 pages: none */
+	uint64_t view_pages;  /* that a view has room for; 0: there are no views */
 	char reason[1024];    /* of the last run */
 	struct cow_difference difference; /* of the last comparison */
 };
@@ -351,6 +356,7 @@ struct host_run {
 	uint64_t slots;               /* length of that */
 	enum cow_company company;     /* plan_company */
 	bool sized;                   /* it may have huge pages */
+	bool reordered;               /* the runner has split and merged VMAs: see reclaim.c */
 	uint32_t settings;            /* mark in the journal */
 	uint32_t line;
 	bool dead;                    /* a worker died or hung: `reason` says which */
@@ -370,8 +376,8 @@ unsigned host_cpus(const struct cow_host *host);
 int process_order(struct host_run *run, uint32_t slot, const struct host_order *order);
 /* The worker's answer to the last order. */
 const struct host_order *process_answer(const struct host_run *run, uint32_t slot);
-/* Born at `from` or later. */
-void process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from);
+/* Born at `from` or later.  0, or -EIO with run->skipped: its pages cannot be seen. */
+int process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from);
 void process_reap(struct host_run *run, uint32_t slot);
 void processes_end(struct host_run *run);
 uint64_t host_addr(const struct host_run *run, uint32_t region, uint64_t page);
@@ -409,6 +415,7 @@ bool is_glance(const struct host_run *run, uint32_t statement);
 /* Does an event.  Returns 0, or -EIO with run->dead or run->skipped. */
 int host_apply(struct host_run *run, uint32_t statement, struct host_seen *seen);
 int reclaim_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
+
 int migrate_apply(struct host_run *run, const struct cow_event *event, struct host_seen *seen);
 /* Swaps to a file with as many slots as the scenario has, and makes the workers' control group. */
 int swap_ready(struct host_run *run);
@@ -418,10 +425,19 @@ int swap_remove(const char *name);
 /* Why reclaim cannot be told from the pages beside other swap of the machine; NULL: nothing. */
 const char *swap_disturbed(const struct cow_host *host);
 void swap_end(struct cow_host *host);
+/* When nobody of the scenario lives: true if slots are taken, so that it might be short of them.
+ * Whoever reclaims memory of the machine, as DAMON does, swaps to this file. */
+bool swap_taken(const struct cow_host *host, const cow_scenario *scenario);
 int ksm_apply(struct host_run *run, struct host_seen *seen);
 /* A process that has just been started, and all that it forks, are scanned in the order of their
  * births. */
 int ksm_enter(struct host_run *run, uint32_t slot);
+
+/* refused.c: why an event cannot be done here; NULL: it can.  By what the call came to; before it,
+ * for userfaultfd's sake; and since the kernel would not come back. */
+const char *refused_by(const struct host_run *run, const struct cow_event *event, long result);
+const char *refused_confused(struct host_run *run, const struct cow_event *event);
+const char *refused_spins(struct host_run *run, const struct cow_event *event, uint32_t slot);
 
 void outcome_of_access(struct host_run *run, const struct cow_event *event,
 		       const struct host_order *answer, struct host_seen *seen);

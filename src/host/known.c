@@ -15,9 +15,14 @@ static bool look_at(struct simulation *simulation, uint32_t process, uint32_t re
 
 /* ---- causes ---- */
 
-/* Marks the regions that map a frame, wherever it is. */
-static void note_frame(bool *regions, struct host_run *run, struct simulation *simulation,
-		       uint32_t frame)
+/* A page of the simulator, and what its mappings are. */
+struct mapped_alike {
+	uint32_t frame;
+	bool clean, dirty;
+	bool regions[HOST_REGIONS];
+};
+
+static void find_mappings(struct mapped_alike *of, struct host_run *run, struct simulation *simulation)
 {
 	for (uint32_t process = 0; process < run->scenario->process_count; process++)
 		for (uint32_t i = 0; i < run->scenario->region_count && i < HOST_REGIONS; i++)
@@ -25,36 +30,30 @@ static void note_frame(bool *regions, struct host_run *run, struct simulation *s
 					      at < run->scenario->region_info[i].pages; at++) {
 				struct cow_page page;
 
-				if (look_at(simulation, process, i, at, &page) && page.present &&
-				    page.frame == frame)
-					regions[i] = true;
+				if (!look_at(simulation, process, i, at, &page) || !page.present ||
+				    page.frame != of->frame)
+					continue;
+				of->clean |= !page.dirty;
+				of->dirty |= page.dirty;
+				of->regions[i] = true;
 			}
 }
 
-/* What madvise free has freed is about to be reclaimed, with a shared page. */
-static void note_reclaimed(struct known_past *past, struct host_run *run,
-			   struct simulation *simulation, const struct cow_event *event,
-			   uint32_t process)
+/* Pages of madvise free, of which some mappings are dirty and others are not, are about to be reclaimed. */
+static void note_order(struct known_past *past, struct host_run *run, struct simulation *simulation,
+		       const struct cow_event *event, uint32_t process)
 {
-	bool lazyfree = false, shared = false;
-
 	for (uint64_t i = 0; i < event->pages; i++) {
+		struct mapped_alike of = { 0 };
 		struct cow_page page;
 
-		if (!look_at(simulation, process, event->region, event->first + i, &page))
+		if (!look_at(simulation, process, event->region, event->first + i, &page) ||
+		    !page.lazyfree || page.mapcount < 2)
 			continue;
-		lazyfree |= page.lazyfree;
-		shared |= page.present && page.mapcount > 1;
-	}
-	if (!lazyfree || !shared)
-		return;
-	past->lazyfree[event->region] = true;
-	for (uint64_t i = 0; i < event->pages; i++) {
-		struct cow_page page;
-
-		if (look_at(simulation, process, event->region, event->first + i, &page) &&
-		    page.lazyfree && page.mapcount > 1)
-			note_frame(past->lazyfree, run, simulation, page.frame);
+		of.frame = page.frame;
+		find_mappings(&of, run, simulation);
+		for (uint32_t k = 0; k < HOST_REGIONS; k++)
+			past->order[k] |= of.clean && of.dirty && of.regions[k];
 	}
 }
 
@@ -68,19 +67,6 @@ static bool frees_pinned(struct simulation *simulation, const struct cow_event *
 		    page.present && page.anon &&
 		    (event->verb == COW_EV_PIN ? page.lazyfree
 					       : page.refcount > page.folio_mapcount + page.swapcache))
-			return true;
-	}
-	return false;
-}
-
-/* madvise free of a page of a large folio. */
-static bool frees_folio(struct simulation *simulation, const struct cow_event *event)
-{
-	for (uint64_t i = 0; i < event->pages; i++) {
-		struct cow_page page;
-
-		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
-		    page.present && page.anon && page.order)
 			return true;
 	}
 	return false;
@@ -100,27 +86,6 @@ static bool reclaims_merged(struct simulation *simulation, const struct cow_even
 	return false;
 }
 
-/* What makes a folio dirty and leaves its entry out: swap, FOLL_FORCE, FOLL_TOUCH. */
-static bool dirties_folio(const struct cow_event *event)
-{
-	return event->verb == COW_EV_SWAP_OUT || event->verb == COW_EV_FORCE_WRITE ||
-	       (event->verb == COW_EV_MADVISE && (event->flags == COW_ADV_PAGEOUT ||
-						  event->flags == COW_ADV_POPULATE_WRITE));
-}
-
-/* madvise free meets a shared page that may be dirty itself. */
-static void note_dirty(struct known_past *past, struct host_run *run, struct simulation *simulation,
-		       const struct cow_event *event)
-{
-	for (uint64_t i = 0; past->dirtied[event->region] && i < event->pages; i++) {
-		struct cow_page page;
-
-		if (look_at(simulation, event->process, event->region, event->first + i, &page) &&
-		    page.present && page.anon && page.mapcount > 1)
-			note_frame(past->free_dirty, run, simulation, page.frame);
-	}
-}
-
 /* What reclaim and madvise free may leave behind. */
 static void note_free(struct known_past *past, struct host_run *run,
 		      struct simulation *simulation, const struct cow_event *event)
@@ -130,28 +95,19 @@ static void note_free(struct known_past *past, struct host_run *run,
 
 	if (event->region >= HOST_REGIONS)
 		return;
-	if (event->verb == COW_EV_MREMAP && event->other < HOST_REGIONS) {
+	if (event->verb == COW_EV_MREMAP && event->other < HOST_REGIONS)
 		past->free_pinned[event->other] |= past->free_pinned[event->region];
-		past->free_dirty[event->other] |= past->free_dirty[event->region];
-		past->dirtied[event->other] |= past->dirtied[event->region];
-		past->lazyfree[event->other] |= past->lazyfree[event->region];
-		past->free_folio[event->other] |= past->free_folio[event->region];
-	}
-	past->dirtied[event->region] |= dirties_folio(event);
 	if (event->verb == COW_EV_PIN && run->process[event->process].pid)
 		past->free_pinned[event->region] |= frees_pinned(simulation, event);
 	if (event->verb != COW_EV_SWAP_OUT && !advice)
 		return;
 	if (!run->process[process].pid)
 		return;
-	if (advice && event->flags == COW_ADV_FREE) {
+	if (advice && event->flags == COW_ADV_FREE)
 		past->free_pinned[event->region] |= frees_pinned(simulation, event);
-		past->free_folio[event->region] |= frees_folio(simulation, event);
-		note_dirty(past, run, simulation, event);
-	}
 	if (advice && event->flags != COW_ADV_PAGEOUT)
 		return;
-	note_reclaimed(past, run, simulation, event, process);
+	note_order(past, run, simulation, event, process);
 	past->ksm_swapped |= reclaims_merged(simulation, event, process);
 }
 
@@ -163,14 +119,6 @@ void known_note(struct known_past *past, struct host_run *run, struct simulation
 }
 
 /* ---- names ---- */
-
-/* v5.19+ lets hugetlb be write-protected; the simulator does not. */
-static bool uffd_hugetlb(const struct known_at *at)
-{
-	return at->came_to && at->event->verb == COW_EV_UFFD_WP &&
-	       at->run->region[at->event->region].hugetlb &&
-	       (at->came_to->error == EINVAL || at->came_to->error == ENOENT);
-}
 
 /* A page of zeroes of a folio that was split is the zero page now (try_to_map_unused_to_zeropage). */
 static bool zero_now(const struct host_page *kernel, const struct cow_page *simulated)
@@ -213,29 +161,11 @@ static bool noted(const struct known_at *at, const bool *regions)
 	return region < HOST_REGIONS && regions[region];
 }
 
-/* Reclaim gives up a page of madvise free that is dirty somewhere, once, and takes it the next time;
- * pages that are shared are reclaimed in several turns here. */
-static bool lazyfree_reclaim(const struct known_at *at)
+/* Reclaim of a page of madvise free drops its mappings up to the first that is dirty.  A VMA that was split
+ * or merged comes last of those that begin at its offset; in the simulator they keep their order. */
+static bool lazyfree_order(const struct known_at *at)
 {
-	return noted(at, at->past->lazyfree);
-}
-
-/* A large folio that PTEs map is marked by madvise free also where others map it, and reclaim drops it
- * whole; the simulator marks those of one process, and splits them first. */
-static bool lazyfree_folio(const struct known_at *at)
-{
-	const struct cow_event *event = at->event;
-
-	return event && noted(at, at->past->free_folio) &&
-	       (event->verb == COW_EV_SWAP_OUT ||
-		(event->verb == COW_EV_MADVISE && event->flags == COW_ADV_PAGEOUT));
-}
-
-/* madvise_free_pte_range leaves a shared folio alone that is dirty itself (PG_dirty), which the
- * simulator knows by a clean entry only. */
-static bool free_dirty(const struct known_at *at)
-{
-	return noted(at, at->past->free_dirty);
+	return noted(at, at->past->order);
 }
 
 /* pin_user_pages_fast leaves a clean entry clean, and what is read into a buffer of io_uring makes no
@@ -255,13 +185,10 @@ static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
 } names[] = {
-	{ "uffd-hugetlb", uffd_hugetlb },
 	{ "zero-page-at-split", zero_page_at_split },
 	{ "ksm-swapped", ksm_swapped },
 	{ "free-pinned", free_pinned },
-	{ "free-dirty", free_dirty },
-	{ "lazyfree-reclaim", lazyfree_reclaim },
-	{ "lazyfree-folio", lazyfree_folio },
+	{ "lazyfree-order", lazyfree_order },
 };
 
 const char *known_name(const struct known_at *at)

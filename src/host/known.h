@@ -13,15 +13,13 @@
 struct known_past {
 	bool free_pinned[HOST_REGIONS]; /* madvise free met a page of it that a reference holds, or the
 	                                   other way round */
-	bool dirtied[HOST_REGIONS]; /* a folio of it may be dirty whatever its entries are, and */
-	bool free_dirty[HOST_REGIONS]; /* madvise free met a shared page of it then */
-	bool lazyfree[HOST_REGIONS]; /* pages of madvise free were reclaimed, and shared */
-	bool free_folio[HOST_REGIONS]; /* madvise free met a page of a large folio of it */
+	bool order[HOST_REGIONS]; /* reclaim met a page of madvise free of it, clean here and dirty there */
 	bool ksm_swapped;         /* a page of KSM was reclaimed */
 	bool emptied[HOST_REGIONS]; /* a region's page table lost entries, and may be empty */
 	bool resolved[HOST_REGIONS]; /* shared memory was taken off userfaultfd's protection */
 	bool from_swap;           /* the last event met a swap entry */
 	bool past_empty;          /* it was a collapse that met a huge page with nothing in it */
+	bool shared_promise;      /* an owner gave up a hugetlb page that others mapped */
 };
 
 /* A difference: of what an event came to, or of a page after it. */

@@ -110,11 +110,43 @@ static bool meets_empty(const struct host_run *run, struct simulation *simulatio
 	return false;
 }
 
+/* A process has a private hugetlb page that others map, too. */
+static bool shares_hugetlb(struct host_run *run, struct simulation *simulation, uint32_t process)
+{
+	for (uint32_t i = 0; i < run->scenario->region_count && i < HOST_REGIONS; i++)
+		for (uint64_t at = 0; run->region[i].made && run->region[i].hugetlb &&
+				      at < run->scenario->region_info[i].pages; at += HOST_PMD) {
+			struct cow_page page;
+
+			if (look_at(simulation, process, i, at, &page) && page.present &&
+			    page.anon && page.mapcount > 1)
+				return true;
+		}
+	return false;
+}
+
+/* Such a page may be about to be given up. */
+static bool gives_up_shared(struct host_run *run, struct simulation *simulation,
+			    const struct cow_event *event)
+{
+	const uint32_t count = run->scenario->process_count;
+	bool any = false;
+
+	if (event->verb == COW_EV_MUNMAP || event->verb == COW_EV_EXIT ||
+	    is_advice(event, COW_ADV_DONTNEED))
+		return shares_hugetlb(run, simulation, event->process);
+	for (uint32_t i = 0; event->verb == COW_EV_TRUNCATE && i < count; i++)
+		any |= run->process[i].pid && shares_hugetlb(run, simulation, i);
+	return any;
+}
+
 /* What the kernels that are not the host's do otherwise. */
 void known_note_era(struct known_past *past, struct host_run *run, struct simulation *simulation,
 		     const struct cow_event *event)
 {
 	past->from_swap = past->past_empty = false;
+	if (run->scenario->hugetlb && run->host->kernel.major >= 7)
+		past->shared_promise |= gives_up_shared(run, simulation, event);
 	if (event->region >= HOST_REGIONS)
 		return;
 	past->from_swap = meets_swap(simulation, event);
@@ -171,13 +203,15 @@ static bool forced_swap_in(const struct known_at *at)
 	       at->came_to->outcome == COW_OUT_BLOCKED;
 }
 
-/* Before v6.2: mwriteprotect_range gives entries of shared memory the permission back at once, by
- * vm_get_page_prot of the VMA's flags; since then by its vm_page_prot, which is read-only there. */
+/* Before v6.3: mwriteprotect_range gives entries of shared memory, which v5.19 is the first to protect,
+ * the permission back at once, by vm_get_page_prot of the VMA's flags; since then by its vm_page_prot,
+ * which is read-only there. */
 static bool shared_resolved(const struct known_at *at)
 {
 	const struct host_kernel *kernel = &at->run->host->kernel;
 
-	return kernel->major == 6 && kernel->minor < 2 && noted(at, at->past->resolved) &&
+	return (kernel->major == 5 ? kernel->minor >= 19 : kernel->major == 6 && kernel->minor < 3) &&
+	       noted(at, at->past->resolved) &&
 	       at->came_to && at->seen->counts[COW_OUT_REUSE] <
 				      at->came_to->result.counts[COW_OUT_REUSE];
 }
@@ -188,6 +222,14 @@ static bool dofork_hugetlb(const struct known_at *at)
 	return at->run->host->kernel.major >= 7 && is_advice(at->event, COW_ADV_DOFORK) &&
 	       at->came_to && at->seen->error == EINVAL &&
 	       at->run->region[at->event->region].hugetlb;
+}
+
+/* v7.3, as v6.12.117, promises an owner no new page for one that others still map; v6.18 does, and
+ * counts it when the page is freed.  It shows where the pool has too few. */
+static bool promise_shared(const struct known_at *at)
+{
+	return at->run->host->kernel.major >= 7 && at->past->shared_promise && at->came_to &&
+	       (at->seen->failed || at->came_to->error || at->came_to->outcome == COW_OUT_SIGBUS);
 }
 
 /* madvise_collapse of v7: no huge page in the place is no error. */
@@ -215,25 +257,16 @@ static bool collapse_reads_swap(const struct known_at *at)
 	       at->seen->error == EAGAIN && !at->came_to->error;
 }
 
-/* v6.1: SCAN_EXCEED_NONE_PTE has no errno of its own yet (madvise_collapse_errno). */
+/* Before v6.4 SCAN_EXCEED_NONE_PTE has no errno of its own (madvise_collapse_errno). */
 static bool collapse_none_pte(const struct known_at *at)
 {
 	const struct host_kernel *kernel = &at->run->host->kernel;
 
-	return kernel->major == 6 && kernel->minor < 12 && is_advice(at->event, COW_ADV_COLLAPSE) &&
+	return kernel->major == 6 && kernel->minor < 4 && is_advice(at->event, COW_ADV_COLLAPSE) &&
 	       at->came_to && at->seen->error == EINVAL && at->came_to->error == EBUSY;
 }
 
-/* Until v6.9, madvise_free_pte_range splits a large folio, wherever it is mapped whole. */
-static bool free_splits(const struct known_at *at)
-{
-	const struct host_kernel *kernel = &at->run->host->kernel;
-
-	return (kernel->major < 6 || (kernel->major == 6 && kernel->minor < 9)) &&
-	       noted(at, at->past->free_folio);
-}
-
-/* Until v6.16, is_mergeable_anon_vma lets a VMA that has no anon_vma yet grow over no VMA that has one,
+/* Before v6.16 is_mergeable_anon_vma lets a VMA that has no anon_vma yet grow over no VMA that has one,
  * so that fork finds nothing to copy in it. */
 static bool unfaulted_merge(const struct known_at *at)
 {
@@ -253,11 +286,11 @@ static const struct {
 	{ "forced-swap-in", forced_swap_in },
 	{ "shared-resolved", shared_resolved },
 	{ "dofork-hugetlb", dofork_hugetlb },
+	{ "promise-shared", promise_shared },
 	{ "collapse-nothing", collapse_nothing },
 	{ "collapse-goes-on", collapse_goes_on },
 	{ "collapse-reads-swap", collapse_reads_swap },
 	{ "collapse-none-pte", collapse_none_pte },
-	{ "free-splits", free_splits },
 	{ "unfaulted-merge", unfaulted_merge },
 };
 

@@ -13,7 +13,8 @@
 
 #define KSM "/sys/kernel/mm/ksm/"
 
-enum { SCANS = 3, QUIET_ROUNDS = 4, MOST_ROUNDS = 40, PATIENCE = 8000 };
+enum { SCANS = 3, QUIET_ROUNDS = 4, MOST_ROUNDS = 40 };
+enum { STEP_US = 100, ROUND_US = 300, PATIENCE = 80000 /* steps */ };
 
 enum { NO_FRAME = 0, ZERO_FRAME = 1 }; /* frame 1 is in nobody's memory */
 
@@ -49,7 +50,7 @@ static uint64_t all_frames(struct host_run *run, uint64_t *frames, uint64_t room
 static bool wait_for_scans(uint64_t scans)
 {
 	uint64_t until = file_number(KSM "full_scans", 0) + scans;
-	struct timespec step = { 0, 1000000 };
+	struct timespec step = { 0, STEP_US * 1000 };
 
 	for (int i = 0; i < PATIENCE; i++) {
 		if (file_number(KSM "full_scans", 0) >= until)
@@ -62,7 +63,7 @@ static bool wait_for_scans(uint64_t scans)
 /* Scans take microseconds where there is little to scan, so rounds also last a while. */
 static bool scan_until_quiet(struct host_run *run, uint64_t *last, uint64_t *now, uint64_t room)
 {
-	struct timespec step = { 0, 2000000 };
+	struct timespec step = { 0, ROUND_US * 1000 };
 	uint64_t count = all_frames(run, last, room);
 	int quiet = 0;
 

@@ -15,18 +15,22 @@ enum { ENTRY_SOFT_DIRTY = 55, ENTRY_MAPPED_ONCE = 56, ENTRY_UFFD_WP = 57, ENTRY_
 
 #define COMPOUND (UINT64_C(1) << KPF_HEAD_BIT | UINT64_C(1) << KPF_TAIL_BIT)
 
-/* SWP_PTE_MARKER: the last of 32 types; up to 6.2 the last but one, before SWP_SWAPIN_ERROR. */
+/* SWP_PTE_MARKER: the last of 32 types; up to 6.1 the last but one, before SWP_SWAPIN_ERROR. */
 enum { SWAP_TYPE = 31, TYPE_MARKER = 30 };
+
+enum { VIEW_PAGES = 2 * HOST_PMD }; /* of a part of a process */
 
 static bool bit(uint64_t word, int number)
 {
 	return word >> number & 1;
 }
 
-/* A PTE marker is shown as a swap entry of a type of its own; nothing is there. */
-static bool is_swapped(uint64_t entry)
+/* A PTE marker is shown as a swap entry of a type of its own; nothing is there.  Who may not see the
+ * type has no swap file either, and a marker by the mark that it is there for. */
+static bool is_swapped(const struct cow_host *host, uint64_t entry)
 {
-	return bit(entry, ENTRY_SWAP) && (entry & SWAP_TYPE) < TYPE_MARKER;
+	return bit(entry, ENTRY_SWAP) &&
+	       (host->kernel.frames ? (entry & SWAP_TYPE) < TYPE_MARKER : !bit(entry, ENTRY_UFFD_WP));
 }
 
 static int read_entries(int pagemap, uint64_t addr, uint64_t pages, uint64_t *entries)
@@ -37,12 +41,13 @@ static int read_entries(int pagemap, uint64_t addr, uint64_t pages, uint64_t *en
 		       ? 0 : -EIO;
 }
 
-static void tell_entries(const uint64_t *entries, uint64_t pages, struct host_page *out)
+static void tell_entries(const struct cow_host *host, const uint64_t *entries, uint64_t pages,
+			 struct host_page *out)
 {
 	for (uint64_t i = 0; i < pages; i++)
 		out[i] = (struct host_page){
 			.present = bit(entries[i], ENTRY_PRESENT),
-			.swapped = is_swapped(entries[i]),
+			.swapped = is_swapped(host, entries[i]),
 			.file = bit(entries[i], ENTRY_FILE),
 			.uffd_wp = bit(entries[i], ENTRY_UFFD_WP),
 			.soft_dirty = bit(entries[i], ENTRY_SOFT_DIRTY),
@@ -51,19 +56,24 @@ static void tell_entries(const uint64_t *entries, uint64_t pages, struct host_pa
 		};
 }
 
-/* The window of a process, read if it is not known; NULL: it cannot be. */
-static const uint64_t *view_of(struct cow_host *host, int pagemap)
+/* A part of a process, read if it is not known, its window as a whole; NULL: it cannot be. */
+static const uint64_t *view_of(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages)
 {
-	struct host_view *view = &host->views[pagemap % HOST_VIEWS];
+	bool windowed = host->window_pages;
+	uint64_t part = windowed ? 0 : addr / HOST_PAGE / HOST_PMD;
+	struct host_view *view = &host->views[((uint64_t)pagemap + 3 * part) % HOST_VIEWS];
+	uint64_t first = (addr - view->addr) / HOST_PAGE;
 
-	if (view->pagemap == pagemap && view->when == host->now)
-		return view->entries;
-	view->when = 0;
-	if (read_entries(pagemap, host->window, host->window_pages, view->entries))
+	if (view->pagemap == pagemap && view->when == host->now && addr >= view->addr &&
+	    first + pages <= view->pages)
+		return view->entries + first;
+	*view = (struct host_view){ .pagemap = pagemap, .addr = windowed ? host->window : addr,
+				    .pages = windowed ? host->window_pages : pages,
+				    .entries = view->entries };
+	if (read_entries(pagemap, view->addr, view->pages, view->entries))
 		return NULL;
-	view->pagemap = pagemap;
 	view->when = host->now;
-	return view->entries;
+	return view->entries + (addr - view->addr) / HOST_PAGE;
 }
 
 int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
@@ -71,18 +81,20 @@ int host_look(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
 {
 	uint64_t entries[HOST_PMD], first = (addr - host->window) / HOST_PAGE;
 
-	if (pagemap >= 0 && addr >= host->window && first + pages <= host->window_pages) {
-		const uint64_t *view = view_of(host, pagemap);
+	if (pagemap >= 0 && (host->window_pages ? addr >= host->window &&
+						 first + pages <= host->window_pages :
+						 pages <= host->view_pages)) {
+		const uint64_t *view = view_of(host, pagemap, addr, pages);
 
 		if (view)
-			tell_entries(view + first, pages, out);
+			tell_entries(host, view, pages, out);
 		return view ? 0 : -EIO;
 	}
 	for (uint64_t at = 0, part; at < pages; at += part) {
 		part = pages - at < HOST_PMD ? pages - at : HOST_PMD;
 		if (read_entries(pagemap, addr + at * HOST_PAGE, part, entries))
 			return -EIO;
-		tell_entries(entries, part, out + at);
+		tell_entries(host, entries, part, out + at);
 	}
 	return 0;
 }
@@ -94,29 +106,28 @@ void look_again(struct cow_host *host)
 
 int look_calmly(struct cow_host *host, uint64_t addr, uint64_t pages)
 {
-	uint64_t *entries;
+	uint64_t room = pages ? pages : VIEW_PAGES;
+	uint64_t *entries = cow_zalloc_(&host->allocator, HOST_VIEWS * room * sizeof(*entries));
 
 	host->calm = true;
 	look_again(host);
-	if (!pages)
-		return 0;
-	entries = cow_zalloc_(&host->allocator, HOST_VIEWS * pages * sizeof(*entries));
 	if (!entries)
 		return -ENOMEM;
 	for (int i = 0; i < HOST_VIEWS; i++)
-		host->views[i] = (struct host_view){ .entries = entries + (uint64_t)i * pages };
+		host->views[i] = (struct host_view){ .entries = entries + (uint64_t)i * room };
 	host->window = addr;
 	host->window_pages = pages;
+	host->view_pages = room;
 	return 0;
 }
 
 void look_warily(struct cow_host *host)
 {
-	if (host->window_pages)
+	if (host->view_pages)
 		cow_release_(&host->allocator, host->views[0].entries,
-			     HOST_VIEWS * host->window_pages * sizeof(*host->views[0].entries));
+			     HOST_VIEWS * host->view_pages * sizeof(*host->views[0].entries));
 	memset(host->views, 0, sizeof(host->views));
-	host->window_pages = 0;
+	host->window_pages = host->view_pages = 0;
 	host->calm = false;
 }
 
@@ -165,29 +176,49 @@ static bool are_known(const struct cow_host *host, uint64_t frame, uint64_t coun
 	return true;
 }
 
-/* What pagemap calls mapped once is; of a large folio it may say so as a whole. */
-static bool are_mapped_once(const struct host_page *pages, uint64_t count, const uint64_t *flags)
+/* What pagemap calls mapped once is; of what a PMD maps it says so as a whole, and before 6.11 of
+ * every large folio. */
+static bool are_mapped_once(const struct cow_host *host, const struct host_page *pages,
+			    uint64_t count, const uint64_t *flags)
 {
 	for (uint64_t i = 0; i < count; i++)
-		if (!pages[i].mapped_once || flags[i] & COMPOUND)
+		if (!pages[i].mapped_once || pages[i].huge ||
+		    (flags[i] & COMPOUND && !host->kernel.once_exact))
 			return false;
 	return true;
 }
 
-/* Flags and counts of the pages' frames, which follow each other, in as few reads as may be. */
-static void read_frames(struct cow_host *host, const struct host_page *pages, uint64_t count,
-			uint64_t *flags, uint64_t *counts)
+/* What a PMD maps is one folio, all of whose pages but the first have the same flags. */
+static bool is_whole(const struct host_page *pages, uint64_t count)
 {
-	uint64_t frame = pages->entry;
-	size_t size = count * sizeof(*flags);
+	return pages->huge && count == HOST_PMD && !(pages->entry % HOST_PMD);
+}
+
+static bool read_flags(const struct cow_host *host, const struct host_page *pages, uint64_t frame,
+		       uint64_t count, uint64_t *flags)
+{
+	size_t size = (is_whole(pages, count) ? 2 : count) * sizeof(*flags);
+
+	memset(flags, 0, count * sizeof(*flags));
+	if (pread(host->kpageflags, flags, size, (off_t)(frame * 8)) < 0)
+		return false;
+	for (uint64_t i = 2; i < count && is_whole(pages, count); i++)
+		flags[i] = flags[1];
+	return true;
+}
+
+/* Flags and counts of the pages' frames, from `frame` on, in as few reads as may be. */
+static void read_frames(struct cow_host *host, const struct host_page *pages, uint64_t frame,
+			uint64_t count, uint64_t *flags, uint64_t *counts)
+{
+	size_t size = count * sizeof(*counts);
 
 	if (are_known(host, frame, count, flags, counts))
 		return;
-	memset(flags, 0, size);
 	memset(counts, 0, size);
-	if (pread(host->kpageflags, flags, size, (off_t)(frame * 8)) < 0)
+	if (!read_flags(host, pages, frame, count, flags))
 		return;
-	if (are_mapped_once(pages, count, flags))
+	if (are_mapped_once(host, pages, count, flags))
 		for (uint64_t i = 0; i < count; i++)
 			counts[i] = 1;
 	else if (pread(host->kpagecount, counts, size, (off_t)(frame * 8)) < 0)
@@ -205,9 +236,21 @@ static void tell_frame(struct host_page *page, uint64_t flags, uint64_t count)
 	page->large = (flags & COMPOUND) != 0;
 	page->head = bit(flags, KPF_HEAD_BIT);
 	page->swapcache = bit(flags, KPF_SWAPCACHE_BIT) && page->anon;
+	page->lazyfree = page->anon && !page->large && !bit(flags, KPF_SWAPBACKED_BIT);
 	page->writeback = bit(flags, KPF_WRITEBACK_BIT);
 	page->exclusive = page->anon && bit(flags, KPF_EXCLUSIVE_BIT);
 	page->mapcount = page->zero ? 0 : count;
+}
+
+/* Pages whose frames follow each other, upwards or, as new ones often do, downwards (step -1). */
+static uint64_t run_length(const struct host_page *pages, uint64_t most, uint64_t step)
+{
+	uint64_t run = 1;
+
+	while (run < most && pages[run].present && pages[run].huge == pages->huge &&
+	       pages[run].entry == pages->entry + run * step)
+		run++;
+	return run;
 }
 
 void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,
@@ -216,21 +259,26 @@ void look_deeply_on(struct cow_host *host, int pagemap, uint64_t addr, uint64_t 
 	enum { RUN = HOST_PMD };
 	uint64_t flags[RUN], counts[RUN];
 
-	if (!host->kernel.counts || !host->kernel.frames)
-		return;
-	for (uint64_t i = 0, run; i < pages; i += run) {
+	if (host->kernel.scan && host->huge)
+		look_at_pmds(pagemap, addr, pages, out);
+	for (uint64_t i = 0, run; i < pages && host->kernel.counts; i += run) {
+		uint64_t most = pages - i < RUN ? pages - i : RUN, frame = out[i].entry;
+		bool down = false;
+
 		run = 1;
 		if (!out[i].present)
 			continue;
-		while (run < RUN && i + run < pages && out[i + run].present &&
-		       out[i + run].entry == out[i].entry + run)
-			run++;
-		read_frames(host, &out[i], run, flags, counts);
+		run = run_length(&out[i], most, 1);
+		if (run == 1) {
+			run = run_length(&out[i], most, UINT64_MAX);
+			frame -= run - 1;
+			down = true;
+		}
+		read_frames(host, &out[i], frame, run, flags, counts);
 		for (uint64_t j = 0; j < run; j++)
-			tell_frame(&out[i + j], flags[j], counts[j]);
+			tell_frame(&out[i + j], flags[down ? run - 1 - j : j],
+				   counts[down ? run - 1 - j : j]);
 	}
-	if (host->kernel.scan && host->huge)
-		look_at_pmds(pagemap, addr, pages, out);
 }
 
 void look_deeply(struct cow_host *host, int pagemap, uint64_t addr, uint64_t pages,

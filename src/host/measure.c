@@ -39,41 +39,46 @@ static void faults_between(const struct rusage *before, const struct rusage *aft
 	touch->faults = (uint32_t)(after->ru_minflt - before->ru_minflt) + touch->major;
 }
 
-/* One load or store, and the faults that it took. */
+/* One load or store, and the faults that it took.  `so_far`: of the thread, before and after it. */
 static __attribute__((noinline)) void touch_word(volatile uint64_t *word, bool write,
-						 uint64_t value, struct host_touch *touch)
+						 uint64_t value, struct host_touch *touch,
+						 struct rusage *so_far)
 {
-	struct rusage before, after;
+	struct rusage after;
 	volatile uint64_t got = 0; /* or longjmp may clobber it */
 	int number = sigsetjmp(fault_jump, 0);
 
 	touch->signal = number;
 	if (number)
 		return;
-	count_faults(&after);
-	count_faults(&before);
 	if (write)
 		*word = value;
 	else
 		got = *word;
 	count_faults(&after);
 	touch->value = got;
-	faults_between(&before, &after, touch);
+	faults_between(so_far, &after, touch);
+	*so_far = after;
 }
 
 long measure_access(struct host_board *board, uint32_t slot, struct host_order *order)
 {
 	struct host_touch *touch = board->touch;
 	bool write = order->kind == ORDER_WRITE;
+	struct rusage so_far;
 
-	touch_word(&board->dummy[slot], true, 1, &touch[0]);
-	touch_word(&board->dummy[slot], false, 0, &touch[0]);
+	for (uint64_t i = 0; i < order->pages; i++)
+		touch[i] = (struct host_touch){ 0 };
+	count_faults(&so_far);
+	touch_word(&board->dummy[slot], true, 1, &touch[0], &so_far);
+	touch_word(&board->dummy[slot], false, 0, &touch[0], &so_far);
+	touch[0] = (struct host_touch){ 0 };
+	count_faults(&so_far);
 	for (uint64_t i = 0; i < order->pages; i++) {
 		volatile uint64_t *word =
 			(volatile uint64_t *)(uintptr_t)(order->addr + i * HOST_PAGE);
 
-		touch[i] = (struct host_touch){ 0 };
-		touch_word(word, write, order->value, &touch[i]);
+		touch_word(word, write, order->value, &touch[i], &so_far);
 		order->done = i + 1;
 		if (touch[i].signal)
 			break;

@@ -58,9 +58,10 @@ long nursery_order(struct cow_host *host, const struct host_order *order)
 {
 	struct host_order *at = &host->board->order[HOST_NURSERY];
 	struct timespec step = { 0, STEP_MS * 1000000L };
+	int error = host->nursery ? 0 : nursery_start(host);
 
-	if (!host->nursery && nursery_start(host))
-		return -EIO;
+	if (error)
+		return error;
 	*at = *order;
 	at->state = ORDER_GIVEN;
 	syscall(SYS_futex, &at->state, FUTEX_WAKE, 1, NULL, NULL, 0);

@@ -78,6 +78,8 @@ static enum cow_outcome came_to(struct host_run *run, uint64_t page, enum access
 		return access == ACCESS_READ ? COW_OUT_SWAP_IN : swap_write(run, page);
 	if (!run->host->kernel.frames || !after->present)
 		return COW_OUT_NONE;
+	if (!before->present && access != ACCESS_WRITE && !run->host->kernel.counts)
+		return COW_OUT_NONE; /* it may be the zero page */
 	if (!before->present)
 		return after->zero ? COW_OUT_ZERO : COW_OUT_ALLOC;
 	if (before->entry != after->entry)
@@ -236,6 +238,12 @@ static void of_the_whole(struct host_run *run, const struct cow_event *event, en
 	uint32_t left = faults;
 	bool twice = false; /* swapped in to be read, and then unshared: two faults of a page */
 
+	/* nobody knows who changed, or which came with a neighbour */
+	if (!run->host->kernel.frames || (!run->host->kernel.counts && run->host->huge)) {
+		for (uint64_t i = 0; i < event->pages; i++)
+			add(seen, faults ? COW_OUT_NONE : COW_OUT_HIT);
+		return;
+	}
 	for (uint64_t i = 0; i < event->pages; i++) {
 		kept += run->before[i].present && run->before[i].entry == run->after[i].entry;
 		twice |= access == ACCESS_PIN && run->before[i].swapped;

@@ -9,11 +9,13 @@
 
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 #define HUGETLB "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 
+enum { FILES_SPARE = 16 /* beside a file for each process */, FILES_PLENTY = 1024 };
 enum { MFD_HUGE = 4 | 21 << 26 }; /* MFD_HUGETLB | MFD_HUGE_2MB */
 
 static const char *thp_refused(const struct cow_event *event)
@@ -64,6 +66,8 @@ static bool may_be_huge(const struct host_run *run)
 static const char *pin_refused(const struct host_run *run, const struct cow_event *event,
 			       uint32_t statement)
 {
+	if (event->flags & COW_GUP_WRITE && event->times > HOST_VECTORS)
+		return "a ring registers no more than 1024 buffers";
 	if (event->flags & COW_GUP_WRITE)
 		return run->host->kernel.io_uring ? NULL : "io_uring is not to be had";
 	if (is_glance(run, statement))
@@ -114,7 +118,9 @@ static const char *event_refused(const struct host_run *run, const struct cow_ev
 	case COW_EV_DROP:
 		return kernel->memcg ? NULL : "no memory control group to reclaim in";
 	case COW_EV_KSM:
-		return kernel->ksm ? NULL : "ksmd cannot be controlled";
+		if (kernel->ksm)
+			return kernel->counts ? NULL : "what is merged is not seen";
+		return "ksmd cannot be controlled";
 	case COW_EV_MIGRATE:
 		if (kernel->nodes > 1)
 			return kernel->frames ? NULL : "no frames are seen, so neither is a move";
@@ -147,6 +153,36 @@ static int wanted_order(const struct host_run *run)
 		order = wanted;
 	}
 	return order;
+}
+
+/* The region is mapped with huge pages of its own order, so that to advise them changes nothing. */
+static bool mapped_thp(const struct host_run *run, uint32_t region)
+{
+	for (uint32_t i = 0; i < run->scenario->statement_count; i++) {
+		const struct cow_event *event = &run->scenario->statements[i].event;
+
+		if (run->scenario->statements[i].kind == STATEMENT_EVENT &&
+		    event->verb == COW_EV_MMAP && event->region == region)
+			return event->flags & COW_EVENT_THP;
+	}
+	return false;
+}
+
+/* The line of an advice that asks for huge pages of a PMD's size where others are of a smaller one;
+ * 0: none.  That is two VMAs, and one on a kernel, whose sizes are the system's. */
+static uint32_t other_size(const struct host_run *run)
+{
+	bool given_up = plan_says(run, COW_EV_MADVISE, COW_ADV_NOHUGEPAGE);
+
+	for (uint32_t i = 0; i < run->scenario->statement_count && wanted_order(run) > 0; i++) {
+		const struct scenario_statement *at = &run->scenario->statements[i];
+
+		if (at->kind == STATEMENT_EVENT && at->event.verb == COW_EV_MADVISE &&
+		    at->event.flags == COW_ADV_HUGEPAGE &&
+		    (given_up || !mapped_thp(run, at->event.region)))
+			return at->line;
+	}
+	return 0;
 }
 
 static bool refuse(struct host_run *run, uint32_t line, const char *reason)
@@ -186,6 +222,10 @@ bool plan_allows(struct host_run *run)
 		pages += scenario->region_info[i].pages;
 	if (wanted_order(run) < 0)
 		return refuse(run, 1, "huge pages of two sizes cannot be told apart by region");
+	if (other_size(run))
+		return refuse(run, other_size(run),
+			      "the advice means huge pages of a second size, and sizes are the "
+			      "system's");
 	if (pages > HOST_PAGES)
 		return refuse(run, 1, "too many pages");
 	for (uint32_t i = 0; i < scenario->statement_count; i++) {
@@ -260,6 +300,25 @@ static int make_files(struct host_run *run)
 		error = order.fd < 0 ? -errno : (int)nursery_order(run->host, &order);
 	}
 	return error;
+}
+
+/* Where few files may be open: those that will be can be, or a process could not be looked at, or a
+ * setting not be put back, in the middle. */
+static bool files_suffice(const struct host_run *run)
+{
+	int file[HOST_PROCESSES + FILES_SPARE], got = 0;
+	int wanted = (int)run->scenario->process_count + FILES_SPARE;
+	struct rlimit limit;
+	bool suffice;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= FILES_PLENTY)
+		return true;
+	while (got < wanted && (file[got] = dup(run->host->spare[0])) >= 0)
+		got++;
+	suffice = got == wanted;
+	while (got)
+		close(file[--got]);
+	return suffice;
 }
 
 static bool cannot(struct host_run *run, const char *what, int error)
@@ -379,11 +438,17 @@ bool plan_prepare(struct host_run *run)
 	error = swap ? swap_ready(run) : 0;
 	if (error)
 		return cannot(run, "no swap file", error);
+	if (swap && !run->host->kernel.counts)
+		return refuse(run, 1, "/proc/kpageflags cannot be read, and so is not told what reclaim "
+				      "came to");
 	if (swap && swap_disturbed(run->host))
 		return refuse(run, 1, swap_disturbed(run->host));
 	error = references_prepare(run);
 	if (error)
 		return cannot(run, "a pipe or a ring", error);
 	error = make_files(run);
-	return error ? cannot(run, "a file", error) : true;
+	if (error)
+		return cannot(run, "a file", error);
+	return files_suffice(run) ||
+	       refuse(run, 1, "too few files may be open here (RLIMIT_NOFILE)");
 }

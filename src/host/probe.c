@@ -44,6 +44,16 @@ static void probe_version(struct host_kernel *kernel)
 			kernel->policy = eras[i].policy;
 }
 
+/* The files may be masked by empty ones: they are believed of a page that is known. */
+static bool counts_are_shown(const struct cow_host *host, uint64_t frame)
+{
+	uint64_t count = 0;
+
+	return frame_flags(host, frame) & UINT64_C(1) << KPF_ANON_BIT &&
+	       pread(host->kpagecount, &count, sizeof(count), (off_t)(frame * 8)) ==
+		       (ssize_t)sizeof(count) && count == 1;
+}
+
 /* Looks at a page of our own, before and after a child has come and gone. */
 static void probe_page(struct cow_host *host)
 {
@@ -51,7 +61,7 @@ static void probe_page(struct cow_host *host)
 	uint64_t *page = mmap(NULL, HOST_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			      -1, 0);
 	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	struct host_page seen;
+	struct host_page seen = { 0 };
 	struct host_scan scan = { .size = sizeof(scan), .start = (uintptr_t)page,
 				  .end = (uintptr_t)page + HOST_PAGE,
 				  .category_mask = HOST_PAGE_IS_HUGE,
@@ -63,13 +73,15 @@ static void probe_page(struct cow_host *host)
 		return;
 	madvise(page, HOST_PAGE, MADV_NOHUGEPAGE);
 	*page = 1;
-	if (host_look(host, pagemap, (uintptr_t)page, 1, &seen) || !seen.present || !seen.entry)
-		goto out;
 	scan.vec = (uintptr_t)&found;
 	scan.vec_len = 1;
-	kernel->frames = true;
 	kernel->scan = ioctl(pagemap, HOST_PAGEMAP_SCAN, &scan) >= 0;
+	kernel->frames = !host_look(host, pagemap, (uintptr_t)page, 1, &seen) && seen.present &&
+			 seen.entry;
+	kernel->counts = kernel->frames && counts_are_shown(host, seen.entry);
 	kernel->soft_dirty = seen.soft_dirty;
+	if (!kernel->frames)
+		goto out;
 	look_deeply(host, pagemap, (uintptr_t)page, 1, &seen);
 	kernel->ksm_flag = kernel->counts && !seen.ksm;
 	kernel->exclusive = seen.exclusive;
@@ -138,7 +150,6 @@ int host_probe(struct cow_host *host)
 
 	host->kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	host->kpagecount = open("/proc/kpagecount", O_RDONLY | O_CLOEXEC);
-	kernel->counts = host->kpageflags >= 0 && host->kpagecount >= 0;
 	probe_version(kernel);
 	probe_page(host);
 	probe_uffd(kernel);
@@ -148,12 +159,13 @@ int host_probe(struct cow_host *host)
 	kernel->memcg = !access("/sys/fs/cgroup/memory/memory.force_empty", F_OK) ||
 			!access("/sys/fs/cgroup/memory/memory.limit_in_bytes", W_OK) ||
 			!access("/sys/fs/cgroup/memory.reclaim", W_OK);
+	kernel->once_exact = at_least(kernel, 6, 11);
 	kernel->uffd_wp_shown = at_least(kernel, 5, 14);
 	kernel->uffd_wp_many = at_least(kernel, 6, 4);
 	kernel->hugetlb_moves = at_least(kernel, 5, 16);
 	kernel->hugetlb_empties = at_least(kernel, 5, 18);
-	kernel->lru_batch = at_least(kernel, 6, 10) ? 30 : 14; /* PAGEVEC_SIZE - 1 */
-	kernel->hugetlb_unforced = at_least(kernel, 6, 1) && !at_least(kernel, 6, 14);
+	kernel->lru_batch = at_least(kernel, 6, 9) ? 30 : 14; /* PAGEVEC_SIZE - 1 */
+	kernel->hugetlb_unforced = at_least(kernel, 6, 0) && !at_least(kernel, 6, 14);
 	kernel->gup_counts = at_least(kernel, 6, 6);
 	kernel->populate = at_least(kernel, 5, 14);
 	kernel->collapse = at_least(kernel, 6, 1);

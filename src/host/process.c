@@ -84,7 +84,21 @@ static void give_cpu(const struct cow_host *host, uint32_t slot, pid_t pid)
 	}
 }
 
-void process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from)
+static const char *name_of(const struct host_run *run, uint32_t slot)
+{
+	return run->scenario->processes[slot].text;
+}
+
+static int not_to_be_had(struct host_run *run, uint32_t slot, const char *what, int error)
+{
+	run->skipped = true;
+	host_say(run->host, "%.100s:%u: the process of %.40s %s: %s",
+		 cow_scenario_name(run->scenario), run->line ? run->line : 1, name_of(run, slot), what,
+		 strerror(error));
+	return -EIO;
+}
+
+int process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from)
 {
 	struct host_birth *birth = &run->host->workers[slot];
 	char path[40];
@@ -97,6 +111,9 @@ void process_adopt(struct host_run *run, uint32_t slot, pid_t pid, uint64_t from
 		give_cpu(run->host, slot, pid);
 	run->process[slot].pid = pid;
 	run->process[slot].pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (run->process[slot].pagemap >= 0 || errno == ENOENT || errno == ESRCH)
+		return 0; /* who is gone is noticed when he does not answer */
+	return not_to_be_had(run, slot, "cannot be looked at", errno);
 }
 
 /* Before 5.3 there is no waiting with patience. */
@@ -136,11 +153,6 @@ void processes_end(struct host_run *run)
 			kill(run->process[slot].pid, HOST_END_SIGNAL); /* a child, not yet waited for */
 	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
 		process_reap(run, slot);
-}
-
-static const char *name_of(const struct host_run *run, uint32_t slot)
-{
-	return run->scenario->processes[slot].text;
 }
 
 /* True if the worker has ended, which nobody asked it to. */
@@ -227,9 +239,10 @@ int process_order(struct host_run *run, uint32_t slot, const struct host_order *
 	uint64_t from = ticks_now();
 
 	if (!run->process[slot].pid) {
+		if (!run->dead) /* else it has been told what became of it */
+			host_say(run->host, "%.100s:%u: the process of %.40s is no more",
+				 cow_scenario_name(run->scenario), run->line, name_of(run, slot));
 		run->dead = true;
-		host_say(run->host, "%.100s:%u: the process of %.40s is no more",
-			 cow_scenario_name(run->scenario), run->line, name_of(run, slot));
 		return -EIO;
 	}
 	if (order->kind == ORDER_FORK)
@@ -252,8 +265,9 @@ int process_order(struct host_run *run, uint32_t slot, const struct host_order *
 		return -EIO;
 	}
 	if (order->kind == ORDER_FORK && at->result > 0) {
-		process_adopt(run, order->slot, (pid_t)at->result, from);
-		return wait_for(run, order->slot);
+		int error = process_adopt(run, order->slot, (pid_t)at->result, from);
+
+		return error ? error : wait_for(run, order->slot);
 	}
 	return 0;
 }
@@ -267,14 +281,17 @@ int process_start_first(struct host_run *run, uint32_t slot)
 {
 	struct host_order order = { .kind = ORDER_FORK, .slot = slot };
 	uint64_t from = ticks_now();
+	int error;
 	long pid;
 
 	run->host->board->order[slot] = (struct host_order){ 0 };
 	pid = nursery_order(run->host, &order);
 	if (pid < 0 && run->host->nursery_lost)
 		end_stray(run, slot);
+	else if (pid < 0)
+		return not_to_be_had(run, slot, "cannot be started", (int)-pid);
 	if (pid < 0)
 		return (int)pid;
-	process_adopt(run, slot, (pid_t)pid, from);
-	return wait_for(run, slot);
+	error = process_adopt(run, slot, (pid_t)pid, from);
+	return error ? error : wait_for(run, slot);
 }

@@ -38,54 +38,93 @@ int swap_in_core(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pa
 	return process_order(run, slot, &order);
 }
 
+/* What is to go: of the first pages of run->before those of madvise free, or all others. */
+struct targets {
+	uint64_t pages;
+	bool lazyfree;
+	bool locked; /* others were, for LOCK_OTHERS */
+};
+
 /* True if the frame is one of those that are to go. */
-static bool is_target(const struct host_run *run, uint64_t frame, uint64_t pages)
+static bool is_target(const struct host_run *run, uint64_t frame, const struct targets *targets)
 {
-	for (uint64_t i = 0; i < pages; i++)
-		if (run->before[i].present && run->before[i].entry == frame)
+	for (uint64_t i = 0; i < targets->pages; i++)
+		if (run->before[i].present && run->before[i].entry == frame &&
+		    run->before[i].lazyfree == targets->lazyfree)
 			return true;
 	return false;
 }
 
-enum lock { LOCK_ALL, UNLOCK_TARGETS, UNLOCK_ALL };
+/* LOCK_OTHERS: of madvise free, and not meant.  REORDER: see reorder_end. */
+enum lock { LOCK_ALL, LOCK_OTHERS, UNLOCK_TARGETS, UNLOCK_ALL, REORDER };
 
 /* One lock holds a page; a second would only confuse its count. */
-static bool concerns(const struct host_run *run, const struct host_page *page, uint64_t targets,
-		     enum lock lock)
+static bool concerns(const struct host_run *run, const struct host_page *page,
+		     const struct targets *targets, enum lock lock)
 {
+	uint64_t flags;
+
 	if (!page->present)
 		return false;
-	if (lock == UNLOCK_TARGETS)
+	if (lock == UNLOCK_TARGETS || lock == REORDER)
 		return is_target(run, page->entry, targets);
-	return lock == UNLOCK_ALL ||
-	       !(frame_flags(run->host, page->entry) & UINT64_C(1) << KPF_MLOCKED_BIT);
+	if (lock == UNLOCK_ALL)
+		return true;
+	flags = frame_flags(run->host, page->entry);
+	if (lock == LOCK_OTHERS &&
+	    (!(flags & UINT64_C(1) << KPF_ANON_BIT) || flags & UINT64_C(1) << KPF_SWAPBACKED_BIT ||
+	     is_target(run, page->entry, targets)))
+		return false;
+	return !(flags & UINT64_C(1) << KPF_MLOCKED_BIT);
+}
+
+/*
+ * Reclaim of a page of madvise free ends at the first mapping that is dirty, and comes by them in the order of
+ * where their VMAs begin, and then in that in which they were last split or merged, as a lock of a part does
+ * (anon_vma_interval_tree_post_update_vma).  Once there was one, REORDER and this split and merge them once
+ * more, in the order of the processes' births.
+ */
+static int reorder_end(struct host_run *run)
+{
+	int error = 0;
+
+	for (uint32_t slot = 0; slot < HOST_PROCESSES; slot++)
+		for (uint32_t i = 0; i < run->scenario->region_count && !error; i++)
+			if (run->process[slot].pid && run->region[i].made)
+				error = swap_advise(run, slot, host_addr(run, i, 0),
+						    run->scenario->region_info[i].pages,
+						    MADV_DODUMP);
+	return error;
 }
 
 /* Locks or unlocks present pages of a process, run by run. */
-static int lock_region(struct host_run *run, uint32_t slot, uint32_t region, uint64_t targets,
-		       enum lock lock)
+static int lock_region(struct host_run *run, uint32_t slot, uint32_t region,
+		       struct targets *targets, enum lock lock)
 {
 	uint64_t pages = run->scenario->region_info[region].pages, from = 0;
 	int error = host_look(run->host, run->process[slot].pagemap, host_addr(run, region, 0), pages,
 			 run->after);
 
 	while (from < pages && !error) {
-		struct host_order order = { .kind = lock == LOCK_ALL ? ORDER_MLOCK
-								    : ORDER_MUNLOCK };
+		bool locks = lock == LOCK_ALL || lock == LOCK_OTHERS;
+		struct host_order order = { .kind = locks ? ORDER_MLOCK : ORDER_MUNLOCK };
 		uint64_t end = from;
 
 		while (end < pages && concerns(run, &run->after[end], targets, lock))
 			end++;
 		order.addr = host_addr(run, region, from);
 		order.pages = end - from;
+		targets->locked |= end > from && lock == LOCK_OTHERS;
 		if (end > from)
-			error = process_order(run, slot, &order);
+			error = lock == REORDER ? swap_advise(run, slot, order.addr, order.pages,
+							      MADV_DONTDUMP)
+						: process_order(run, slot, &order);
 		from = end + 1;
 	}
 	return error;
 }
 
-static int lock_pages(struct host_run *run, uint64_t targets, enum lock lock)
+static int lock_pages(struct host_run *run, struct targets *targets, enum lock lock)
 {
 	int error = 0;
 
@@ -98,22 +137,38 @@ static int lock_pages(struct host_run *run, uint64_t targets, enum lock lock)
 
 /*
  * A few times, since the first only writes what it finds.  A limit that nobody can keep reclaims until
- * nothing more goes; so does force_empty, which up to 5.17 sleeps for a tenth of a second each time.
+ * nothing more goes; so does force_empty, which up to 5.15 sleeps for a tenth of a second each time.
+ * Pages of madvise free are on the list of files: without swappiness reclaim comes by no other anonymous
+ * page, so that one that it gives up is not taken in the next round.
  */
-static void reclaim_group(const struct cow_host *host)
+static int reclaim_group(const struct cow_host *host, bool files)
 {
 	const char *group = host->guard.journal->cgroup;
-	char path[200];
+	char path[200], swappiness[200], before[16];
 	bool amounts;
+	int error = 0;
 
 	snprintf(path, sizeof(path), "%s/memory.reclaim", group);
 	amounts = !access(path, F_OK);
 	if (!amounts)
 		snprintf(path, sizeof(path), "%s/memory.limit_in_bytes", group);
-	for (int i = 0; i < RECLAIM_TURNS; i++)
-		file_put(path, amounts ? "64M" : "0");
+	snprintf(swappiness, sizeof(swappiness), "%s/memory.swappiness", group);
+	if (files && !amounts) {
+		error = file_get(swappiness, before, sizeof(before));
+		if (!error)
+			error = file_put(swappiness, "0");
+	}
+	for (int i = 0; i < RECLAIM_TURNS && !error; i++) {
+		int result = file_put(path, !amounts ? "0" : files ? "64M swappiness=0" : "64M");
+
+		if (files && amounts && result == -EINVAL)
+			error = result;
+	}
 	if (!amounts)
 		file_put(path, "-1");
+	if (files && !amounts && !error)
+		error = file_put(swappiness, before);
+	return error;
 }
 
 /* Pages that were just used are not taken; clear_refs 1 makes them look unused, no more. */
@@ -275,7 +330,7 @@ static int bring_back(struct host_run *run, const bool *cached, const struct cow
  * pages, too (mlock_vma_page marks what it cannot take off its list), and frees the slot of one that no
  * entry names (shrink_page_list: activate_locked).
  */
-static int count_cached(struct host_run *run, uint64_t targets, uint64_t *count)
+static int count_cached(struct host_run *run, const struct targets *targets, uint64_t *count)
 {
 	int error = 0;
 
@@ -297,7 +352,7 @@ static int count_cached(struct host_run *run, uint64_t targets, uint64_t *count)
 	return error;
 }
 
-static int skip_if_freed(struct host_run *run, uint64_t targets, uint64_t cached)
+static int skip_if_freed(struct host_run *run, const struct targets *targets, uint64_t cached)
 {
 	uint64_t left;
 	int error = count_cached(run, targets, &left);
@@ -310,10 +365,11 @@ static int skip_if_freed(struct host_run *run, uint64_t targets, uint64_t cached
 	return -EIO;
 }
 
-/* targets: pages of run->before that may go; 0: none that is mapped. */
+/* pages: of run->before, that may go; 0: none that is mapped. */
 int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t slot,
-			   uint64_t targets)
+		 uint64_t pages, bool lazyfree)
 {
+	struct targets what = { pages, lazyfree, false }, *targets = &what;
 	bool frees_locked = run->host->kernel.major < 6;
 	size_t slots = run->host->swap_pages + 2;
 	uint64_t mapped = 0;
@@ -331,26 +387,37 @@ int swap_reclaim(struct host_run *run, const struct cow_event *event, uint32_t s
 	if (!error && frees_locked)
 		error = count_cached(run, targets, &mapped);
 	if (!error)
-		error = lock_pages(run, targets, LOCK_ALL);
+		error = lock_pages(run, targets, lazyfree ? LOCK_OTHERS : LOCK_ALL);
 
 	if (!error)
 		error = swap_drain(run, slot);
-	if (!error) /* they had been locked too, for that makes them inactive */
+	if (!error && !lazyfree) /* they had been locked too, for that makes them inactive */
 		error = lock_pages(run, targets, UNLOCK_TARGETS);
+	if (!error && lazyfree && (what.locked || run->reordered))
+		error = lock_pages(run, targets, REORDER);
+	if (!error && lazyfree && run->reordered && !what.locked)
+		error = reorder_end(run); /* else what is locked keeps them apart */
 	if (!error)
 		error = swap_drain(run, slot);
-	if (!error) {
+	if (!error)
 		forget_use(run);
-		reclaim_group(run->host);
+	if (!error && reclaim_group(run->host, lazyfree)) { /* memory.reclaim knows no swappiness */
+		run->skipped = true;
+		host_say(run->host, "%.100s:%u: no way to reclaim a page of madvise free that is shared",
+			 cow_scenario_name(run->scenario), run->line);
+		error = -EIO;
 	}
 	if (!error)
 		error = lock_pages(run, targets, UNLOCK_ALL);
+	if (!error && what.locked)
+		error = reorder_end(run);
+	run->reordered |= what.locked || !lazyfree;
 	if (!error)
 		error = swap_drain(run, slot); /* munlock has a batch of its own */
 	if (!error && mapped)
 		error = skip_if_freed(run, targets, mapped);
 	if (!error)
-		error = bring_back(run, cached, event, slot, targets);
+		error = bring_back(run, cached, event, slot, pages != 0);
 	cow_release_(&run->host->allocator, cached, slots);
 	return error ? error : swap_drain(run, slot);
 }

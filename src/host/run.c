@@ -119,9 +119,7 @@ static int do_statements(struct host_run *run, const struct host_watcher *watche
 
 		run->line = statement->line;
 		if (event && statement->event.verb == COW_EV_REPEAT) {
-			run->left[i] = statement->event.value;
-			if (!run->left[i])
-				i = statement->partner;
+			run->left[i] = statement->event.value; /* at least 1 */
 		} else if (event && statement->event.verb == COW_EV_END) {
 			if (--run->left[statement->partner])
 				i = statement->partner;

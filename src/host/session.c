@@ -13,6 +13,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define KHUGEPAGED "/sys/kernel/mm/transparent_hugepage/khugepaged/"
+#define HOST_SLEEP ((size_t)16 << 30) /* bytes of address space that nobody uses */
+
 enum { PATIENCE_MS = 5000 };
 
 void cow_host_options_init(struct cow_host_options *options)
@@ -76,6 +79,34 @@ static void keep_faults_apart(struct cow_host *host)
 	host->kernel.around = !setting_change(host->guard.journal, path, "4096");
 }
 
+/*
+ * khugepaged collapses what a scenario has just taken apart.  It goes round when its time has come,
+ * and at once when somebody is the first to want huge pages: so the session wants some, touches one
+ * page, and lets it sleep for days.  Where it must start, as the size of a PMD is allowed again, it
+ * goes one step, and that is in the same range, which is long.
+ */
+static void keep_khugepaged_asleep(struct cow_host *host)
+{
+	void *range = mmap(NULL, HOST_SLEEP, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	host->asleep = range == MAP_FAILED ? NULL : range;
+	if (!host->asleep)
+		return;
+	madvise(host->asleep, HOST_SLEEP, MADV_NOHUGEPAGE);
+	*(volatile unsigned char *)host->asleep = 1;
+	madvise(host->asleep, HOST_SLEEP, MADV_DONTFORK);
+	madvise(host->asleep, HOST_SLEEP, MADV_HUGEPAGE);
+	setting_change(host->guard.journal, KHUGEPAGED "pages_to_scan", "1");
+	setting_change(host->guard.journal, KHUGEPAGED "scan_sleep_millisecs", "1000000000");
+}
+
+static void keep_quiet(struct cow_host *host)
+{
+	keep_faults_apart(host);
+	keep_khugepaged_asleep(host);
+}
+
 static void close_what_is_own(struct cow_host *host)
 {
 	nursery_end(host);
@@ -96,6 +127,8 @@ static void close_session(struct cow_host *host)
 	close_fd(host->guard.around);
 	release_cpu(host);
 	close_what_is_own(host);
+	if (host->asleep)
+		munmap(host->asleep, HOST_SLEEP);
 	close_fd(host->kpageflags);
 	close_fd(host->kpagecount);
 	pthread_mutex_destroy(&host->gate.lock);
@@ -130,7 +163,7 @@ static int open_session(struct cow_host *host)
 	if (error)
 		close_session(host);
 	else
-		keep_faults_apart(host);
+		keep_quiet(host);
 	return error;
 }
 
@@ -218,11 +251,11 @@ unsigned cow_host_generates(const cow_host *host)
 	return COW_GENERATE_REAL | (kernel->soft_dirty ? 0 : COW_GENERATE_NO_SOFT_DIRTY) |
 	       (kernel->uffd_wp ? 0 : COW_GENERATE_NO_UFFD_WP) |
 	       (kernel->uffd_move ? 0 : COW_GENERATE_NO_UFFD_MOVE) |
-	       (kernel->ksm ? 0 : COW_GENERATE_NO_KSM) |
+	       (kernel->ksm && kernel->counts ? 0 : COW_GENERATE_NO_KSM) |
 	       (kernel->io_uring ? 0 : COW_GENERATE_NO_IO_URING) |
 	       (kernel->collapse ? 0 : COW_GENERATE_NO_COLLAPSE) |
 	       (kernel->populate ? 0 : COW_GENERATE_NO_POPULATE) |
-	       (kernel->frames ? 0 : COW_GENERATE_NO_SWAP) |
+	       (kernel->counts ? 0 : COW_GENERATE_NO_SWAP) |
 	       (kernel->hugetlb ? 0 : COW_GENERATE_NO_HUGETLB) |
 	       (pool_reserved() ? COW_GENERATE_NO_HUGETLB_REFS : 0) |
 	       (thp_orders() ? 0 : COW_GENERATE_NO_THP_ORDERS);

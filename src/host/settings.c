@@ -92,42 +92,58 @@ static int note(struct host_setting *setting, const char *path, const char *valu
 	return 0;
 }
 
+/* A change that is refused and has left all as it was needs no note. */
+static int change(struct host_setting *setting, const char *value)
+{
+	int error = file_put(setting->path, value);
+	char text[128];
+
+	if (!error || file_get(setting->path, text, sizeof(text)))
+		return error;
+	chosen_word(text);
+	setting->set = strncmp(text, setting->value, sizeof(setting->value) - 1) != 0;
+	return error;
+}
+
 int setting_change(struct host_journal *journal, const char *path, const char *value)
 {
 	bool full = journal->setting_count == HOST_SETTINGS, other;
-	int error = note(full ? NULL : &journal->settings[journal->setting_count], path, value,
-			 &other);
+	struct host_setting *setting = full ? NULL : &journal->settings[journal->setting_count];
+	int error = note(setting, path, value, &other);
 
 	if (error || !other)
 		return error;
 	journal->setting_count++;
-	return file_put(path, value);
+	error = change(setting, value);
+	journal->setting_count -= !setting->set;
+	return error;
 }
 
-/* Huge pages that somebody still holds for a moment cannot go, and nothing says so. */
-static void put_back(const struct host_setting *setting)
+/* Huge pages that somebody still holds for a moment cannot go, and nothing says so.  What cannot be
+ * put back now, for want of a file to be opened perhaps, stays in the journal. */
+static void put_back(struct host_setting *setting)
 {
 	struct timespec step = { 0, 5000000 };
 
 	for (int i = 0; i < RESTORE_TRIES; i++) {
-		file_put(setting->path, setting->value);
+		if (file_put(setting->path, setting->value))
+			return;
 		if (!strstr(setting->path, "nr_hugepages") ||
 		    file_number(setting->path, 0) == strtoull(setting->value, NULL, 10))
 			break;
 		nanosleep(&step, NULL);
 	}
+	setting->set = 0;
 }
 
+/* The oldest last, since that is what it was before all changes. */
 void settings_restore(struct host_journal *journal, uint32_t mark)
 {
-	while (journal->setting_count > mark) {
-		struct host_setting *setting = &journal->settings[journal->setting_count - 1];
-
-		if (setting->set)
-			put_back(setting);
-		setting->set = 0;
+	for (uint32_t i = journal->setting_count; i-- > mark;)
+		if (journal->settings[i].set)
+			put_back(&journal->settings[i]);
+	while (journal->setting_count > mark && !journal->settings[journal->setting_count - 1].set)
 		journal->setting_count--;
-	}
 }
 
 int sizes_change(struct host_journal *journal, unsigned order)
@@ -144,18 +160,16 @@ int sizes_change(struct host_journal *journal, unsigned order)
 			continue;
 		error = note(&journal->sizes[i], path, value, &other);
 		if (!error && other)
-			error = file_put(path, value);
+			error = change(&journal->sizes[i], value);
 	}
 	return error;
 }
 
 void sizes_restore(struct host_journal *journal)
 {
-	for (unsigned i = 1; i < HOST_SIZES; i++) {
+	for (unsigned i = 1; i < HOST_SIZES; i++)
 		if (journal->sizes[i].set)
 			put_back(&journal->sizes[i]);
-		journal->sizes[i].set = 0;
-	}
 }
 
 /* A helper with a mount namespace of its own says "y" when debugfs is there, and waits. */

@@ -60,74 +60,6 @@ static int cache_again(struct host_run *run, const struct cow_event *event, uint
 	return error ? error : swap_drain(run, slot);
 }
 
-/* How many entries of a process map frames from `head` to end-1. */
-static uint64_t entries_of(struct host_run *run, uint32_t slot, uint64_t head, uint64_t end)
-{
-	uint64_t count = 0;
-
-	for (uint32_t i = 0; i < run->scenario->region_count; i++) {
-		uint64_t pages = run->scenario->region_info[i].pages;
-		struct host_page *page = cow_zalloc_(&run->host->allocator, pages * sizeof(*page));
-
-		if (page && run->region[i].made &&
-		    !host_look(run->host, run->process[slot].pagemap, host_addr(run, i, 0), pages,
-			       page))
-			for (uint64_t j = 0; j < pages; j++)
-				count += page[j].present && page[j].entry >= head &&
-					 page[j].entry < end;
-		cow_release_(&run->host->allocator, page, pages * sizeof(*page));
-	}
-	return count;
-}
-
-/* The process has taken a reference to one of the pages from `first` to end-1. */
-static bool was_held(const struct host_run *run, uint32_t slot, uint64_t first, uint64_t end)
-{
-	bool held = false;
-
-	for (uint32_t i = 0; i < HOST_REFS; i++) {
-		const struct host_reference *at = &run->reference[i];
-
-		held |= at->taken && at->process == slot && at->addr < end &&
-			first < at->addr + at->pages * HOST_PAGE;
-	}
-	return held;
-}
-
-/* True if not all of the folio of a frame, mapped at `addr`, is mapped by the process alone, or if the kernel
- * may take it for that: folio_maybe_mapped_shared (6.15) may go on saying so once a third process has
- * mapped it.  What is held there is left alone for that. */
-static bool folio_shared(struct host_run *run, uint32_t slot, uint64_t frame, uint64_t addr)
-{
-	const uint64_t tail = UINT64_C(1) << KPF_TAIL_BIT;
-	uint64_t head = frame, end = frame + 1, mapped = 0;
-	bool fuzzy = run->scenario->process_count > 2;
-
-	while (frame_flags(run->host, head) & tail)
-		head--;
-	while (frame_flags(run->host, end) & tail)
-		end++;
-	for (uint64_t at = head; at < end; at++) {
-		uint64_t count = 0;
-
-		if (pread(run->host->kpagecount, &count, sizeof(count), (off_t)(at * 8)) ==
-		    (ssize_t)sizeof(count))
-			mapped += count;
-	}
-	addr -= (frame - head) * HOST_PAGE;
-	if (fuzzy && !was_held(run, slot, addr, addr + (end - head) * HOST_PAGE))
-		return true;
-	return mapped > entries_of(run, slot, head, end);
-}
-
-/* Anonymous, and given up by madvise free: reclaim takes it without swap too. */
-static bool is_given_up(const struct host_run *run, const struct host_page *page)
-{
-	uint64_t flags = page->present && !page->zero ? frame_flags(run->host, page->entry) : 0;
-
-	return flags & UINT64_C(1) << KPF_ANON_BIT && !(flags & UINT64_C(1) << KPF_SWAPBACKED_BIT);
-}
-
 /* Without swap, reclaim comes by nothing of a place but what was given up. */
 static int advise_given_up(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages)
 {
@@ -135,7 +67,7 @@ static int advise_given_up(struct host_run *run, uint32_t slot, uint64_t addr, u
 	int error = 0;
 
 	for (; first < pages && !error; first = end + 1) {
-		for (end = first; end < pages && is_given_up(run, &run->before[end]); end++)
+		for (end = first; end < pages && swap_given_up(run, &run->before[end]); end++)
 			;
 		if (end > first)
 			error = swap_advise(run, slot, addr + first * HOST_PAGE, end - first,
@@ -144,38 +76,51 @@ static int advise_given_up(struct host_run *run, uint32_t slot, uint64_t addr, u
 	return error;
 }
 
-/* MADV_PAGEOUT leaves alone what others map too. */
-static bool needs_group(struct host_run *run, uint32_t slot, uint64_t addr, uint64_t pages, bool *large)
-{
-	bool needs = false;
-
-	for (uint64_t i = 0; i < pages; i++) {
-		const struct host_page *page = &run->before[i];
-
-		if (!page->present || page->zero || !run->after[i].present ||
-		    run->after[i].entry != page->entry ||
-		    (!run->host->swap_pages && !is_given_up(run, page)))
-			continue;
-		if (page->large && (!i || page->entry != page[-1].entry + 1) &&
-		    folio_shared(run, slot, page->entry, addr + i * HOST_PAGE)) {
-			*large = true;
-			return true;
-		}
-		if (page->mapcount > 1) {
-			needs = true;
-			*large |= page->large;
-		}
-	}
-	return needs;
-}
-
-/* True if a page that was to go is still there. */
+/* True if a page that was to go is still there.  One of madvise free that was given up is no more of these. */
 static bool any_left(const struct host_run *run, uint64_t pages)
 {
 	for (uint64_t i = 0; i < pages; i++)
-		if (run->before[i].present && !run->before[i].zero && run->after[i].present)
+		if (run->before[i].present && !run->before[i].zero && !run->before[i].lazyfree &&
+		    run->after[i].present)
 			return true;
 	return false;
+}
+
+static bool any_lazyfree(const struct host_run *run, uint64_t pages)
+{
+	for (uint64_t i = 0; i < pages; i++)
+		if (run->before[i].lazyfree && run->after[i].present && run->after[i].lazyfree)
+			return true;
+	return false;
+}
+
+/* Reclaim of the group.  It spares a page that was used, or that looks so, once or twice. */
+static int out_of_group(struct host_run *run, const struct cow_event *event, uint32_t slot,
+			const struct left_alone *shared)
+{
+	uint64_t addr = host_addr(run, event->region, event->first);
+	int pagemap = run->process[slot].pagemap, error = 0;
+
+	if (!run->host->guard.journal->cgroup[0] || shared->large) {
+		run->skipped = true;
+		host_say(run->host, "%.100s:%u: no way to reclaim %s that is shared",
+			 cow_scenario_name(run->scenario), run->line,
+			 shared->large ? "one page of a huge one" : "a page");
+		return -EIO;
+	}
+	look_deeply(run->host, pagemap, addr, event->pages, run->after);
+	for (int i = 0; i < OUT_TRIES && !error && shared->lazyfree && any_lazyfree(run, event->pages);
+	     i++) {
+		error = swap_reclaim(run, event, slot, event->pages, true);
+		host_look(run->host, pagemap, addr, event->pages, run->after);
+		look_deeply(run->host, pagemap, addr, event->pages, run->after);
+	}
+	for (int i = 0; i < OUT_TRIES && !error && shared->ordinary && any_left(run, event->pages);
+	     i++) {
+		error = swap_reclaim(run, event, slot, event->pages, false);
+		host_look(run->host, pagemap, addr, event->pages, run->after);
+	}
+	return error;
 }
 
 /*
@@ -193,6 +138,7 @@ static const char *stopped_by(struct host_run *run, uint64_t pages)
 		return "reclaim took a file first, which fills the swap";
 	for (uint64_t i = 0; i < pages && run->host->kernel.major < 6; i++)
 		if (run->before[i].present && run->after[i].present && !run->before[i].zero &&
+		    !run->before[i].lazyfree &&
 		    frame_flags(run->host, run->after[i].entry) & UINT64_C(1) << KPF_ACTIVE_BIT)
 			return "reclaim of a small group spares a page of the active list";
 	return NULL;
@@ -204,8 +150,8 @@ static int swap_out(struct host_run *run, const struct cow_event *event, uint32_
 	uint64_t addr = host_addr(run, event->region, event->first);
 	int pagemap = run->process[slot].pagemap;
 	int error = swap_drain(run, slot);
+	struct left_alone shared = { false };
 	const char *reason;
-	bool large = false;
 
 	if (!error)
 		error = host_look(run->host, pagemap, addr, event->pages, run->before);
@@ -223,20 +169,8 @@ static int swap_out(struct host_run *run, const struct cow_event *event, uint32_
 		return error;
 	wait_for_writeback(run, event->pages);
 	error = host_look(run->host, pagemap, addr, event->pages, run->after);
-	if (!error && !advice && needs_group(run, slot, addr, event->pages, &large)) {
-		if (!run->host->guard.journal->cgroup[0] || large) {
-			run->skipped = true;
-			host_say(run->host, "%.100s:%u: no way to reclaim %s that is shared",
-				 cow_scenario_name(run->scenario), run->line,
-				 large ? "one page of a huge one" : "a page");
-			return -EIO;
-		}
-		/* Reclaim spares a page that was used, or that looks so, once or twice. */
-		for (int i = 0; i < OUT_TRIES && !error && any_left(run, event->pages); i++) {
-			error = swap_reclaim(run, event, slot, event->pages);
-			host_look(run->host, pagemap, addr, event->pages, run->after);
-		}
-	}
+	if (!error && !advice && swap_left(run, slot, addr, event->pages, &shared))
+		error = out_of_group(run, event, slot, &shared);
 	reason = error || advice ? NULL : stopped_by(run, event->pages);
 	if (reason) {
 		run->skipped = true;
@@ -368,7 +302,7 @@ static int drop(struct host_run *run, const struct cow_event *event, uint32_t sl
 	if (!error)
 		error = try_alone(run, slot, addr, was, event->pages);
 	for (int i = 0; i < DROP_TRIES && !error && any_in_core(run, was, event->pages); i++) {
-		error = swap_reclaim(run, event, slot, 0);
+		error = swap_reclaim(run, event, slot, 0, false);
 		if (!error)
 			error = swap_in_core(run, slot, addr, event->pages);
 	}

@@ -8,8 +8,10 @@
 #include "host/host.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <unistd.h>
@@ -17,49 +19,50 @@
 #define MEMCG "/sys/fs/cgroup/memory"
 #define MEMCG2 "/sys/fs/cgroup"
 
-enum { SWAP_LABEL = 4086, SWAP_HEADER = 1024, SWAP_MOST = 16383, SWAPOFF_TRIES = 1000 };
+enum { SWAP_LABEL = 4086, SWAP_HEADER = 1024, SWAP_MOST = 16383, SWAPOFF_TRIES = 1000,
+       SWAP_WRITE = 128 /* pages at a time */ };
+enum { PLACE_MOST = 120 }; /* characters of a folder */
 
 /* What mkswap writes: version, last page, no bad pages, and the label at the end of page 0. */
 static int swap_format(int fd, uint64_t slots)
 {
 	unsigned char page[HOST_PAGE] = { 0 };
 	uint32_t header[3] = { 1, (uint32_t)slots, 0 };
+	struct iovec many[SWAP_WRITE];
 
 	if (ftruncate(fd, 0))
 		return -errno;
-	for (uint64_t i = 0; i <= slots; i++)
-		if (pwrite(fd, page, sizeof(page), (off_t)(i * HOST_PAGE)) != (ssize_t)sizeof(page))
+	for (int i = 0; i < SWAP_WRITE; i++)
+		many[i] = (struct iovec){ page, sizeof(page) };
+	for (uint64_t i = 0, part; i <= slots; i += part) {
+		part = slots + 1 - i < SWAP_WRITE ? slots + 1 - i : SWAP_WRITE;
+		if (pwritev(fd, many, (int)part, (off_t)(i * HOST_PAGE)) !=
+		    (ssize_t)(part * HOST_PAGE))
 			return errno ? -errno : -EIO;
+	}
 	memcpy(page + SWAP_HEADER, header, sizeof(header));
 	memcpy(page + SWAP_LABEL, "SWAPSPACE2", 10);
 	return pwrite(fd, page, sizeof(page), 0) == (ssize_t)sizeof(page) && !fsync(fd) ? 0 : -EIO;
 }
 
-/* The file has a name, since swapon wants one; it is in the journal before it is there. */
-static int swap_create(struct host_journal *journal)
+/* Where the kernel says of a swap file what it is called here: no links, nothing that it would escape. */
+static bool is_place(const char *place, char *path)
 {
-	const char *places[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
-	int fd = -1;
-
-	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && fd < 0; i++) {
-		if (!places[i])
-			continue;
-		snprintf(journal->swap, sizeof(journal->swap), "%.100s/cowlab-swap-%d", places[i],
-			 (int)getpid());
-		fd = open(journal->swap, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	}
-	if (fd < 0)
-		journal->swap[0] = 0;
-	return fd < 0 ? -errno : fd;
+	return place && realpath(place, path) && strlen(path) <= PLACE_MOST &&
+	       !strpbrk(path, " \t\n\\#");
 }
 
-static int swap_on(struct cow_host *host, uint64_t slots)
+/* The file has a name, since swapon wants one; it is in the journal before it is there. */
+static int swap_on_file(struct host_journal *journal, const char *place, uint64_t slots)
 {
-	struct host_journal *journal = host->guard.journal;
-	int fd = swap_create(journal), error;
+	int fd, error;
 
-	if (fd < 0)
-		return fd;
+	snprintf(journal->swap, sizeof(journal->swap), "%.120s/cowlab-swap-%d", place, (int)getpid());
+	fd = open(journal->swap, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		journal->swap[0] = 0;
+		return -errno;
+	}
 	error = swap_format(fd, slots);
 	close(fd);
 	if (!error && swapon(journal->swap, SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK))
@@ -67,10 +70,23 @@ static int swap_on(struct cow_host *host, uint64_t slots)
 	if (error) {
 		unlink(journal->swap);
 		journal->swap[0] = 0;
-		return error;
 	}
-	host->swap_pages = slots;
-	return 0;
+	return error;
+}
+
+/* Not every place will do: tmpfs is no file system to swap to, and a disk may be full. */
+static int swap_on(struct cow_host *host, uint64_t slots)
+{
+	const char *places[] = { getenv("TMPDIR"), "/var/tmp", "/tmp" };
+	char path[PATH_MAX];
+	int error = -ENOENT;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places) && error; i++)
+		if (is_place(places[i], path))
+			error = swap_on_file(host->guard.journal, path, slots);
+	if (!error)
+		host->swap_pages = slots;
+	return error;
 }
 
 int swap_remove(const char *name)
@@ -154,6 +170,31 @@ const char *swap_disturbed(const struct cow_host *host)
 				 "as its page comes in" : NULL;
 }
 
+/* Slots of the swap file that are taken. */
+static uint64_t swap_used(const struct cow_host *host)
+{
+	FILE *file = fopen("/proc/swaps", "r");
+	unsigned long long used, found = 0;
+	char line[512], name[256];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%255s %*s %*u %llu", name, &used) == 2 &&
+		    !strcmp(name, host->guard.journal->swap))
+			found = used * 1024 / HOST_PAGE;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+bool swap_taken(const struct cow_host *host, const cow_scenario *scenario)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < scenario->region_count; i++)
+		pages += scenario->region_info[i].pages;
+	return host->swap_pages && 2 * pages >= host->swap_pages && swap_used(host);
+}
+
 int swap_ready(struct host_run *run)
 {
 	struct cow_host *host = run->host;
@@ -162,7 +203,7 @@ int swap_ready(struct host_run *run)
 
 	if (slots > SWAP_MOST)
 		slots = SWAP_MOST;
-	if (host->swap_pages != slots)
+	if (host->swap_pages != slots || swap_taken(host, run->scenario))
 		swap_end(host);
 	/* a page that is brought back alone, whatever its neighbours are */
 	error = setting_change(host->guard.journal, "/proc/sys/vm/page-cluster", "0");

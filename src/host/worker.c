@@ -302,6 +302,8 @@ static long fill_file(const struct host_order *order)
 
 	if (ftruncate(order->fd, (off_t)length))
 		return -errno;
+	if (!length)
+		return 0;
 	bytes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, order->fd, 0);
 	if (bytes == MAP_FAILED)
 		return -errno;

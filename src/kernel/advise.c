@@ -35,7 +35,7 @@ static int advise_flags(const cow_machine *m, const struct vma *vma, enum cow_ad
 		*flags &= ~(uint32_t)VMA_MERGEABLE;
 		break;
 	case COW_ADV_HUGEPAGE:
-		/* v4.5+: of any memory, whether a huge page can ever be there or not */
+		/* v4.8+: of any memory, whether a huge page can ever be there or not */
 		if (!pmd_possible(m))
 			return -EINVAL;
 		*flags = (*flags & ~(uint32_t)VMA_NOHUGEPAGE) | VMA_HUGEPAGE;
@@ -89,7 +89,7 @@ static int advise_vma(cow_machine *m, uint32_t *vma, uint64_t first, uint64_t en
 	if (error)
 		return error;
 	if (advice == COW_ADV_DONTNEED && low < high && !PLANTED(17))
-		zap_range(m, *vma, low, high);
+		zap_range(m, *vma, low, high, 0);
 	if (advice == COW_ADV_FREE)
 		free_range(m, *vma, low, high);
 	if (advice == COW_ADV_COLD)
@@ -132,6 +132,17 @@ static int advise_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t en
 	return 0;
 }
 
+/* FOLL_TOUCH of a write: follow_page_pte makes a page dirty whose PTE is not, touch_pmd the PMD. */
+static void touch(cow_machine *m, const struct fault *at)
+{
+	uint64_t *entry = at_entry(at);
+
+	if (at->leaf.pmd)
+		*entry |= PTE_DIRTY;
+	else if (!(*entry & PTE_DIRTY) && !PLANTED(72))
+		page_make_dirty(m, pte_frame(*entry));
+}
+
 /* madvise_populate: faults pages in, and breaks COW for POPULATE_WRITE; takes no reference. */
 static int populate(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool write,
 		    struct cow_result *result)
@@ -149,10 +160,8 @@ static int populate(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, b
 		if (!at_find(m, &at) || !entry_allows(*at_entry(&at), write))
 			outcome = fault_handle(m, &at, false);
 		result_add(result, outcome);
-		/* FOLL_TOUCH: the folio is dirty then; of a page of madvise free reclaim finds it so. */
-		if (write && !fault_failed(outcome) &&
-		    (frame_at(m, at_frame(m, &at))->flags & FRAME_LAZYFREE))
-			*at_entry(&at) |= PTE_DIRTY;
+		if (write && !fault_failed(outcome))
+			touch(m, &at);
 		if (fault_failed(outcome))
 			return machine_fail(m, outcome == COW_OUT_OOM	     ? -ENOMEM
 					       : outcome == COW_OUT_BLOCKED ? -EAGAIN

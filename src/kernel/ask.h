@@ -135,7 +135,8 @@ static inline bool sight_possible(const cow_machine *m, const struct frame *fram
 
 enum { SIGHT_MARKER = 256 }; /* in `more`; below it a request's own bits */
 
-/* What the view of a base page is made of beside its counts, packed: of the page itself, */
+/* What the view of a base page is made of beside its counts, packed: of the page itself (FRAME_DIRTY, which no
+ * policy sees, falls on PTE_PRESENT, which each decision finds alike), */
 static inline __attribute__((always_inline)) uint64_t sight_of_frame(const cow_machine *m, uint32_t frame)
 {
 	const struct frame *at = frame_at(m, frame);
@@ -150,7 +151,8 @@ static inline uint64_t sight_of_vma(const cow_machine *m, uint32_t vma)
 {
 	const struct vma *in = vma_at(m, vma);
 
-	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16 &&
+	_Static_assert(FRAME_DETACHED < 1 << 12 && FRAME_DIRTY == PTE_PRESENT << 12 &&
+			       PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16 &&
 		       MM_HAS_PINNED < 1 << 8 && SIGHT_MARKER < 1 << 9, "the flags fit");
 	return (uint64_t)in->flags << 24 | (uint64_t)mm_at(m, in->mm)->flags << 40;
 }

@@ -285,6 +285,14 @@ static inline uint32_t wp_copy_prepare(cow_machine *m, const struct fault *fault
 	return new;
 }
 
+/* Unsharing is no write: what the new entry takes from the old one.  Linux has the new page clean, too. */
+static uint64_t unshared(cow_machine *m, uint32_t new, uint64_t pte)
+{
+	if (m->policy->flags & COW_POLICY_LOSES_NOTHING)
+		page_make_dirty(m, new);
+	return pte & (PTE_SOFT | PTE_UFFD);
+}
+
 /* Second step: the PTE changes over, and the old page's mapping is dropped only after. */
 static inline void wp_copy_install(cow_machine *m, const struct fault *fault,
 				   const struct vma *vma)
@@ -295,7 +303,7 @@ static inline void wp_copy_install(cow_machine *m, const struct fault *fault,
 	if ((fault->flags & FAULT_WRITE) || PLANTED(7))
 		flags |= entry_written(vma) | PTE_DIRTY | PTE_SOFT;
 	else
-		flags |= *pte & (PTE_SOFT | PTE_UFFD); /* unsharing is no write */
+		flags |= unshared(m, fault->new, *pte);
 	*pte = pte_make(fault->new, flags);
 	anon_mapped(m, fault, fault->new);
 	note_page(m, COW_CHANGE_COPY, fault->vma, fault->page, fault->new, 0, fault->old);

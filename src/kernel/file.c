@@ -387,7 +387,7 @@ int cow_file_write(cow_machine *m, cow_mm handle, cow_file file, uint64_t page, 
 	return op_end(m, &op, write_page(m, &op, object));
 }
 
-/* unmap_mapping_range with even_cows: private copies go too. */
+/* unmap_mapping_range with even_cows: private copies go too.  Of hugetlb, markers do (hugetlb_vmtruncate). */
 static void unmap_behind(cow_machine *m, uint32_t object, uint64_t pages)
 {
 	for (uint32_t at = object_at(m, object)->first; at; at = vma_at(m, at)->next_of_object) {
@@ -396,7 +396,8 @@ static void unmap_behind(cow_machine *m, uint32_t object, uint64_t pages)
 
 		if (kept >= vma->end - vma->start || (PLANTED(50) && !(vma->flags & VMA_SHARED)))
 			continue;
-		zap_range(m, at, vma->start + kept, vma->end);
+		zap_range(m, at, vma->start + kept, vma->end,
+			  (vma->flags & VMA_HUGETLB) && !PLANTED(77) ? ZAP_MARKERS : 0);
 	}
 }
 
@@ -436,6 +437,8 @@ int cow_file_truncate(cow_machine *m, cow_file file, uint64_t pages)
 		return error;
 	if (pages < object_at(m, object)->pages)
 		file_shrink(m, object, pages);
+	else if (object_at(m, object)->flags & OBJECT_HUGETLB)
+		unmap_behind(m, object, pages); /* hugetlbfs_setattr, shorter or not: markers go */
 	object_at(m, object)->pages = pages;
 	return op_end(m, &op, 0);
 }

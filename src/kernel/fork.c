@@ -112,6 +112,8 @@ static uint32_t copy_vma(cow_machine *m, const struct fork *fork)
 	copy->chain = copy->left = copy->right = copy->anon = 0;
 	/* Without EVENT_FORK the child is not registered; and it has no reservation. */
 	copy->flags &= ~(uint32_t)(VMA_UFFD_WP | VMA_RESERVED);
+	if (!(m->policy->flags & COW_POLICY_LOSES_NOTHING))
+		copy->flags &= ~(uint32_t)VMA_UNMAPPED;
 	view = view_vma(view, mm_at(m, fork->parent), vma);
 	if (answer(m, COW_DECIDE_TRACK, view)->action != COW_ACT_KEEP)
 		copy->flags &= ~(uint32_t)VMA_HAD_WRITE_REF;

@@ -300,7 +300,8 @@ static enum cow_outcome force_page(cow_machine *m, struct gup *gup)
 	return fault_failed(outcome) ? outcome : COW_OUT_SEGV;
 }
 
-/* v6.1+: check_vma_flags refuses hugetlb before any fault, so the policy is asked without a page. */
+/* v6.2 to v6.13: check_vma_flags refuses hugetlb before any fault, so the policy is asked without a page.
+ * v6.0 and v6.1.0 made the page first, and then hugetlb_wp refused. */
 static bool force_refused(cow_machine *m, const struct gup *gup)
 {
 	const struct vma *vma = vma_at(m, gup->at.vma);
@@ -358,9 +359,7 @@ int cow_force_write(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t value
 		return op_end(m, &op, machine_fail(m, -EFAULT, "the policy never lets it through"));
 	frame = at_frame(m, &gup.at);
 	frame_body(m, frame)->value = value;
-	/* folio_mark_dirty: of a page of madvise free, reclaim is the first to care, and finds it dirty. */
-	if (frame_at(m, frame)->flags & FRAME_LAZYFREE)
-		*at_entry(&gup.at) |= PTE_DIRTY;
+	page_make_dirty(m, frame); /* set_page_dirty_lock; the entry is left alone */
 	note_page(m, COW_CHANGE_WRITE, gup.at.vma, page, frame, value, 0);
 	return op_end(m, &op, 0);
 }

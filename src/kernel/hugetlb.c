@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * hugetlb, after mm/hugetlb.c: pages of a pool of their own, each mapped by a PMD, never split,
- * never swapped, never merged.  Faults, fork and mprotect of them.  userfaultfd, NUMA hints and
- * soft-dirty tracking leave hugetlb alone here.  The pool, and what is promised of it, is in
- * hugetlb_pool.c.
+ * never swapped, never merged.  Faults, fork and mprotect of them.  NUMA hints and soft-dirty
+ * tracking leave hugetlb alone here.  The pool, and what is promised of it, is in hugetlb_pool.c;
+ * what userfaultfd protects, and the end of a page, in hugetlb_guard.c.
  */
 #include "kernel/ask.h"
 #include "kernel/hugetlb.h"
@@ -21,8 +21,8 @@ static uint64_t pgoff_of(const cow_machine *m, const struct fault *fault)
 	return vma_pgoff(vma_at(m, fault->vma), pmd_first(m, fault->page));
 }
 
-/* True if what a write fault maps is writable (until v6.0 make_huge_pte and set_huge_ptep_writable do not
- * ask the VMA, which FOLL_FORCE has overridden). */
+/* True if what a write fault maps is writable (until v5.19 make_huge_pte and set_huge_ptep_writable do
+ * not ask the VMA, which FOLL_FORCE has overridden). */
 static bool opens(const cow_machine *m, const struct vma *vma)
 {
 	return (vma->flags & VMA_WRITE) ||
@@ -73,11 +73,17 @@ static void copy_pages(cow_machine *m, uint32_t to, uint32_t from)
 		frame_body(m, to + i)->value = frame_body(m, from + i)->value;
 }
 
+/* True if the fault may take a page that its mapping was promised. */
+static bool promised(const struct vma *vma, const struct fault *fault)
+{
+	return (vma->flags & VMA_RESERVED) && !(fault->flags & FAULT_SPENT);
+}
+
 /* hugetlb_no_page for a private mapping: there is no huge zero page for it. */
 static enum cow_outcome fault_anon(cow_machine *m, struct fault *fault)
 {
 	const struct vma *vma = vma_at(m, fault->vma);
-	uint32_t folio = hugetlb_take(m, vma->flags & VMA_RESERVED);
+	uint32_t folio = hugetlb_take(m, promised(vma, fault));
 	uint64_t pmd;
 
 	if (!folio)
@@ -119,6 +125,8 @@ static void install_copy(cow_machine *m, struct fault *fault, uint32_t folio)
 	const struct vma *vma = vma_at(m, fault->vma);
 	uint64_t old = *fault->leaf.pmd;
 	bool write = fault->flags & FAULT_WRITE;
+	bool unmarks = (m->policy->flags & COW_POLICY_HUGETLB_UNSHARE_UNMARKS) && !PLANTED(80);
+	uint64_t kept = unmarks ? PTE_SOFT : PTE_SOFT | PTE_UFFD;
 
 	fault->new = folio_at(m, folio)->head;
 	anon_prepare(m, fault->vma);
@@ -127,7 +135,7 @@ static void install_copy(cow_machine *m, struct fault *fault, uint32_t folio)
 	copy_pages(m, fault->new, fault->old);
 	pmd_marker_put(m, fault->leaf.pmd, false);
 	*fault->leaf.pmd = make_pmd(m, vma, folio, write) |
-			   (write ? PTE_DIRTY | PTE_SOFT : old & (PTE_SOFT | PTE_UFFD));
+			   (write ? PTE_DIRTY | PTE_SOFT : old & kept);
 	pmd_marker_put(m, fault->leaf.pmd, true);
 	tell_pages(m, COW_CHANGE_COPY, fault, fault->new, fault->old);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
@@ -140,23 +148,21 @@ static enum cow_outcome fault_object(cow_machine *m, struct fault *fault)
 	const struct vma *vma = vma_at(m, fault->vma);
 	bool shared = vma->flags & VMA_SHARED;
 	bool write = fault->flags & FAULT_WRITE;
-	uint32_t folio = object_page(m, fault), copy = 0;
+	uint32_t folio = object_page(m, fault), copy;
 	uint64_t pmd;
 
 	if (!folio)
 		return COW_OUT_SIGBUS;
-	if (write && !shared) {
-		copy = hugetlb_take(m, vma->flags & VMA_RESERVED);
-		if (!copy)
-			return COW_OUT_SIGBUS;
-	}
 	pmd = make_pmd(m, vma, folio, shared && write);
 	if (shared && (vma->flags & VMA_WRITE))
 		pmd |= PTE_WRITE;
 	folio_map_pmd(m, folio, fault->mm);
 	set_pmd(m, fault, pmd);
 	note_pmd(m, COW_CHANGE_MAP_HUGE, fault->vma, fault->leaf.first, pmd);
-	if (copy) {
+	if (write && !shared) {
+		copy = hugetlb_take(m, promised(vma, fault));
+		if (!copy)
+			return COW_OUT_SIGBUS; /* the page of the file stays mapped */
 		fault->old = pte_frame(pmd);
 		install_copy(m, fault, copy);
 	}
@@ -193,8 +199,7 @@ static void rob(cow_machine *m, const struct mapping *from)
 	note_pmd(m, COW_CHANGE_UNMAP_HUGE, from->vma, from->page, pmd);
 	if (!PLANTED(54))
 		vma->flags |= VMA_UNMAPPED;
-	pmd_empty(m, &from->leaf);
-	mm->pages -= pmd_pages(m);
+	mm->pages -= hugetlb_clear(m, &from->leaf, *from->leaf.pmd & PTE_UFFD);
 	folio_unmap_pmd(m, folio_index(m, pmd), vma->mm);
 	tables_prune(m, &mm->root, from->page, from->page + pmd_pages(m), &mm->tables);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
@@ -288,12 +293,11 @@ static enum cow_outcome fault_wp_huge(cow_machine *m, struct fault *fault)
 	return COW_OUT_COPY;
 }
 
-enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
+/* hugetlb_no_page */
+static enum cow_outcome fault_none(cow_machine *m, struct fault *fault)
 {
 	const struct vma *vma = vma_at(m, fault->vma);
 
-	if (pmd_find(m, mm_at(m, fault->mm)->root, fault->page, &fault->leaf))
-		return fault_wp_huge(m, fault);
 	fault->leaf = (struct leaf){ 0 };
 	if ((vma->flags & VMA_UNMAPPED) || hugetlb_behind_end(m, vma, fault->page))
 		return COW_OUT_SIGBUS;
@@ -302,6 +306,46 @@ enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
 	    !object_frame(m, vma->object, pgoff_of(m, fault)))
 		return fault_anon(m, fault);
 	return vma->object ? fault_object(m, fault) : fault_anon(m, fault);
+}
+
+/* The same where an entry told something.  userfaultfd has left a marker: the page comes, and is
+ * protected; a write maps it as a read does, for hugetlb_wp leaves it alone then, and waits. */
+static enum cow_outcome fault_note(cow_machine *m, struct fault *fault)
+{
+	const uint64_t note = *fault->leaf.pmd;
+	const unsigned flags = fault->flags;
+	struct mm *mm = mm_at(m, fault->mm);
+	enum cow_outcome outcome;
+
+	pmd_empty(m, &fault->leaf);
+	mm->pages -= pmd_pages(m);
+	if (note & PTE_UFFD)
+		fault->flags &= ~(unsigned)FAULT_WRITE;
+	if (note & PMD_SPENT)
+		fault->flags |= FAULT_SPENT;
+	outcome = fault_none(m, fault);
+	fault->flags = flags;
+	if (fault_failed(outcome) && !fault->leaf.pmd) {
+		set_pmd(m, fault, note);
+		return outcome;
+	}
+	if ((note & PMD_SPENT) && !maps_anon(m, *fault->leaf.pmd))
+		m->state.pool_reserved++; /* nothing is left that tells; see docs/hugetlb.md */
+	if (!(note & PTE_UFFD) || PLANTED(76))
+		return outcome;
+	*fault->leaf.pmd = (*fault->leaf.pmd | PTE_UFFD) & ~PTE_WRITE;
+	return flags & FAULT_WRITE ? COW_OUT_BLOCKED : outcome;
+}
+
+enum cow_outcome hugetlb_fault(cow_machine *m, struct fault *fault)
+{
+	if (!pmd_find(m, mm_at(m, fault->mm)->root, fault->page, &fault->leaf))
+		return fault_none(m, fault);
+	if (pmd_is_note(*fault->leaf.pmd))
+		return fault_note(m, fault);
+	if (uffd_blocks(vma_at(m, fault->vma), *fault->leaf.pmd, fault->flags) && !PLANTED(78))
+		return COW_OUT_BLOCKED;
+	return fault_wp_huge(m, fault);
 }
 
 /* ---- fork and mprotect ---- */
@@ -339,6 +383,8 @@ bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct
 	enum cow_outcome outcome = COW_OUT_SHARE;
 	uint64_t pmd;
 
+	if (pmd_is_note(*from->pmd)) /* the child is not registered, and was promised nothing */
+		return true;
 	if (maps_anon(m, *from->pmd) &&
 	    ask(m, (struct question){ COW_DECIDE_FORK, parent, from->first, from->pmd },
 		view_entry(m, vma, from, 0))
@@ -364,15 +410,18 @@ bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct
 	return true;
 }
 
-/* hugetlb_change_protection: a private mapping never becomes writable by it. */
+/* hugetlb_change_protection: a private mapping never becomes writable by it, nor does a shared one
+ * that is registered (vma_wants_writenotify). */
 void hugetlb_protect(cow_machine *m, uint32_t index, const struct leaf *leaf)
 {
 	const struct vma *vma = vma_at(m, index);
 
 	(void)m;
+	if (pmd_is_note(*leaf->pmd))
+		return;
 	*leaf->pmd &= ~(PTE_WRITE | PTE_PROTNONE);
 	if (!(vma->flags & VMA_READ))
 		*leaf->pmd |= PTE_PROTNONE;
-	if ((vma->flags & VMA_WRITE) && (vma->flags & VMA_SHARED))
+	if ((vma->flags & (VMA_WRITE | VMA_SHARED | VMA_UFFD_WP)) == (VMA_WRITE | VMA_SHARED))
 		*leaf->pmd |= PTE_WRITE;
 }

@@ -24,4 +24,11 @@ static inline bool hugetlb_behind_end(const cow_machine *m, const struct vma *vm
 	       vma_pgoff(vma, page) >= object_at(m, vma->object)->pages;
 }
 
+/* Empties a PMD, or leaves a note (PTE_UFFD, PMD_SPENT; 0: none).  Returns by how much mm->pages
+ * is less.  The folio is the caller's to unmap, and the tables to prune. */
+uint64_t hugetlb_clear(cow_machine *m, const struct leaf *leaf, uint64_t note);
+/* A page, or a note, of a VMA with VMA_RESERVED is about to be zapped.  Returns PMD_SPENT if the
+ * promise of it stays used up, else 0. */
+uint64_t hugetlb_renew(cow_machine *m, uint32_t vma, const struct leaf *leaf, bool unmap);
+
 #endif

@@ -3,33 +3,32 @@
  * The hugetlb pool, after mm/hugetlb.c: alloc_hugetlb_folio and the reservations.
  *
  * A private mapping is promised its pages when it is made (VMA_RESERVED): so many pages of the
- * pool that are free are reserved for it as it has PMDs that do not map an anonymous page yet.
- * That is a function of the page tables, so there is no resv_map; a page that is given up by
- * madvise dontneed is promised again, as since v6.9.  Shared anonymous memory keeps its promise in
- * the object, by number.  Children have none.  Who gets a page, and whose is taken away for it, is
- * in hugetlb.c.
+ * pool that are free are reserved for it as it has PMDs that neither map an anonymous page nor say
+ * that their promise is used up.  That is a function of the page tables, so there is no resv_map.
+ * Shared anonymous memory keeps its promise in the object, by number.  Children have none.  Who gets
+ * a page, and whose is taken away for it, is in hugetlb.c.
  */
 #include "kernel/hugetlb.h"
 #include "machine/plant.h"
 
-/* Pages of the pool that nobody was promised. */
-static uint32_t unreserved(const cow_machine *m)
+/* Pages of the pool that nobody was promised; where some are promised that are still in use, more
+ * than there are. */
+static int64_t unreserved(const cow_machine *m)
 {
-	uint32_t free = m->state.pool_free, reserved = m->state.pool_reserved;
-
-	return free > reserved ? free - reserved : 0;
+	return (int64_t)m->state.pool_free - m->state.pool_reserved;
 }
 
 bool hugetlb_spare(const cow_machine *m, uint64_t pages)
 {
-	return pages <= unreserved(m);
+	/* hugetlb_acct_memory: gather_surplus_pages, and then allowed_mems_nr */
+	return pages <= m->state.pool_free && (int64_t)pages <= unreserved(m);
 }
 
 uint32_t hugetlb_take(cow_machine *m, bool reserved)
 {
 	uint32_t folio;
 
-	if (reserved ? !m->state.pool_free : !unreserved(m) && !(PLANTED(55) && m->state.pool_free))
+	if (!m->state.pool_free || (!reserved && unreserved(m) <= 0 && !PLANTED(55)))
 		return 0;
 	folio = folio_alloc(m, pmd_order(m), true);
 	if (!folio)
@@ -57,8 +56,8 @@ int hugetlb_room(cow_machine *m, uint64_t first, uint64_t pages)
 	if ((first | pages) & (pmd_pages(m) - 1))
 		return machine_fail(m, -EINVAL, "hugetlb memory has whole huge pages");
 	if (!hugetlb_spare(m, pages >> m->state.bits[0]))
-		return machine_fail(m, -ENOMEM, "%u pages of the hugetlb pool are free",
-				    unreserved(m));
+		return machine_fail(m, -ENOMEM, "%lld pages of the hugetlb pool are free",
+				    (long long)unreserved(m));
 	return 0;
 }
 
@@ -74,20 +73,39 @@ void hugetlb_map(cow_machine *m, uint32_t index)
 			return;
 		object_at(m, vma->object)->reserved += pages;
 	}
-	m->state.pool_reserved += pages;
+	m->state.pool_reserved += (int32_t)pages;
 }
 
 void hugetlb_unmap(cow_machine *m, uint32_t index)
 {
 	const struct vma *vma = vma_at(m, index);
 
-	m->state.pool_reserved -= (uint32_t)((vma->end - vma->start) >> m->state.bits[0]);
+	m->state.pool_reserved -= (int32_t)((vma->end - vma->start) >> m->state.bits[0]);
 }
 
-void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf)
+/* v6.9+: __unmap_hugepage_range renews the promise of a page, and whoever frees the page counts it
+ * (free_huge_folio).  v6.12.117 and v7.3 do not where others map it. */
+static bool renews(const cow_machine *m, const struct folio *folio)
 {
-	if ((vma_at(m, vma)->flags & VMA_RESERVED) && maps_anon(m, *leaf->pmd))
-		m->state.pool_reserved++;
+	unsigned flags = m->policy->flags;
+
+	return flags & COW_POLICY_HUGETLB_RENEWS &&
+	       (folio->mapcount == 1 || flags & COW_POLICY_HUGETLB_RENEWS_SHARED);
+}
+
+uint64_t hugetlb_renew(cow_machine *m, uint32_t vma, const struct leaf *leaf, bool unmap)
+{
+	uint64_t pmd = *leaf->pmd;
+
+	if (!(vma_at(m, vma)->flags & VMA_RESERVED) ||
+	    (pmd_is_note(pmd) ? !(pmd & PMD_SPENT) : !maps_anon(m, pmd)))
+		return 0;
+	if (!pmd_is_note(pmd) && renews(m, folio_of(m, pte_frame(pmd))) && !PLANTED(79)) {
+		folio_of(m, pte_frame(pmd))->flags |= FOLIO_PROMISED;
+		return 0;
+	}
+	m->state.pool_reserved += unmap; /* hugetlb_unmap gives back all that was promised */
+	return unmap ? 0 : PMD_SPENT;
 }
 
 uint64_t hugetlb_length(const cow_machine *m, uint64_t pages)

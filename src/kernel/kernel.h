@@ -195,6 +195,7 @@ static inline void note_pmd(cow_machine *m, enum cow_change_kind kind, uint32_t 
 enum fault_flags {
 	FAULT_WRITE = 1,   /* a write access */
 	FAULT_UNSHARE = 2, /* FAULT_FLAG_UNSHARE: make it private, leave it read-only */
+	FAULT_SPENT = 4,   /* hugetlb's own: the mapping has used up the promise of this page */
 };
 
 /* A fault on its way; nothing is kept elsewhere between its steps. */
@@ -309,7 +310,7 @@ enum cow_outcome huge_wp(cow_machine *m, struct fault *fault);
 /* copy_huge_pmd: the child maps what from->pmd maps, and what PMDs behind it map that look the same.
  * Returns how many they are; 0: from->pmd was split, *from is the table. */
 uint32_t huge_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, struct leaf *from);
-/* Unmaps a whole PMD, of hugetlb too; the caller counts mm->pages and prunes. */
+/* Unmaps a whole PMD; the caller counts mm->pages and prunes. */
 void huge_zap(cow_machine *m, uint32_t vma, const struct leaf *leaf);
 /* mprotect of a whole PMD; the VMA has its new flags. */
 void huge_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf);
@@ -335,6 +336,15 @@ void hugetlb_map(cow_machine *m, uint32_t vma);
 /* fork of a hugetlb PMD, mm->pages included.  False: the pool has no page for an early copy. */
 bool hugetlb_fork(cow_machine *m, uint32_t vma, uint32_t child_vma, const struct leaf *from,
 		  struct cow_result *result);
+/* Unmaps a hugetlb PMD, by enum zap_flags.  Returns by how much mm->pages is less; the caller
+ * counts that and prunes. */
+uint64_t hugetlb_zap(cow_machine *m, uint32_t vma, const struct leaf *leaf, unsigned flags);
+/* mremap of a hugetlb PMD that maps nothing to page `to`, with those of its flags that are kept. */
+void hugetlb_move_note(cow_machine *m, uint32_t mm, const struct leaf *leaf, uint64_t to,
+		       uint64_t kept);
+/* userfaultfd protects a part of a hugetlb VMA, whole huge pages, or does no more.  Needs the
+ * tables that uffd_reserve makes. */
+void hugetlb_guard(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool on);
 /* mprotect of a hugetlb PMD; the VMA has its new flags. */
 void hugetlb_protect(cow_machine *m, uint32_t vma, const struct leaf *leaf);
 /* True if no hugetlb VMA of the mm has a huge page that lies on both sides of an end of the range. */
@@ -345,8 +355,6 @@ bool hugetlb_splits(const cow_machine *m, uint32_t vma, uint64_t first, uint64_t
 uint64_t hugetlb_length(const cow_machine *m, uint64_t pages);
 /* A VMA with VMA_RESERVED, which has been zapped, is about to go: gives its reservation back. */
 void hugetlb_unmap(cow_machine *m, uint32_t vma);
-/* The PMD of any hugetlb VMA is about to be zapped: what it was promised once it is promised again. */
-void hugetlb_restore(cow_machine *m, uint32_t vma, const struct leaf *leaf);
 /* True if so many pages of the pool are neither in use nor promised. */
 bool hugetlb_spare(const cow_machine *m, uint64_t pages);
 /* Takes a page of the pool, `reserved` or spare, into the page cache.  Returns its folio, or 0. */
@@ -387,7 +395,11 @@ void frame_make_anon(cow_machine *m, uint32_t frame, uint32_t vma, uint64_t page
 /* ---- others ---- */
 
 /* zap_page_range: unmaps pages first to end-1 of a VMA and gives their content up. */
-void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end); /* markers stay */
+enum zap_flags {
+	ZAP_MARKERS = 1, /* userfaultfd's protection of files and hugetlb goes too (ZAP_FLAG_DROP_MARKER) */
+	ZAP_UNMAP = 2,   /* the VMA is about to go */
+};
+void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, unsigned flags);
 /* Drains the LRU batch before pages are zapped, if this kernel does. */
 void zap_drain(cow_machine *m, uint32_t mm);
 /* exit_mmap, and the mm itself. */

@@ -122,6 +122,7 @@ static bool scan_all(cow_machine *m, struct scan *scan)
 	if (before || scan->again)
 		memset(scan->contents, 0, scan->slots * sizeof(*scan->contents));
 	scan->again = false;
+	scan->walk++;
 	for (uint64_t i = 0; i < scan->mms; i++)
 		batch_drain(m, (uint32_t)scan->order[i]); /* lru_add_drain_all */
 	load_stable(m, scan);

@@ -16,12 +16,13 @@ struct way {
 
 /*
  * The page that stands for a content, a KSM page or the first that was found, in a word: its frame,
- * two flags, how many entries this walk let map it, and 21 bits of the content's hash.  0: none.
+ * three flags, how many entries this walk let map it, and 20 bits of the content's hash.  0: none.
  */
 #define CONTENT_FRESH  (UINT64_C(1) << 32) /* of KSM since this walk: its items are known or new */
 #define CONTENT_LOADED (UINT64_C(1) << 33) /* of KSM before, and its items are known by now */
 #define CONTENT_ENTRY  (UINT64_C(1) << 34)
-#define CONTENT_TAG    (~UINT64_C(0) << 43)
+#define CONTENT_LATE   (UINT64_C(1) << 43) /* ordinary, by a place that is not the first: late_way */
+#define CONTENT_TAG    (~UINT64_C(0) << 44)
 
 struct scan {
 	uint64_t *contents; /* hash table of `slots`, and */
@@ -29,6 +30,7 @@ struct scan {
 	uint64_t *order;    /* mms, by number: number << 32 | slot */
 	uint64_t slots, way_slots, mms;
 	uint64_t merged;    /* pages so far */
+	uint64_t walk;      /* from 1 */
 	bool split;         /* a folio was split: tables that were found are stale */
 	bool again;         /* the same, in this walk: there is more to merge in the next */
 	bool held;          /* there are references, so that a merge may fail half-way */

@@ -106,6 +106,8 @@ static void write_protect(cow_machine *m, const struct fault *at)
 {
 	uint64_t *pte = at_entry(at);
 
+	if (*pte & PTE_DIRTY)
+		page_make_dirty(m, pte_frame(*pte));
 	*pte &= ~PTE_DIRTY;
 	if (!PLANTED(43))
 		*pte &= ~PTE_WRITE;
@@ -122,7 +124,7 @@ static void become_ksm(cow_machine *m, struct scan *scan, const struct fault *at
 	uint64_t offset = page_index(m, index);
 
 	write_protect(m, at);
-	frame_at(m, index)->flags &= ~(uint32_t)FRAME_LAZYFREE; /* SetPageDirty */
+	page_make_dirty(m, index);
 	ksm_add(m, index);
 	way_add(m, index, anon, offset);
 	*way_slot(scan, index, anon, offset) = (struct way){ offset, anon, index };
@@ -155,28 +157,55 @@ static void replace_page(cow_machine *m, struct scan *scan, const struct fault *
 	frame_unmap(m, old, at->mm);
 }
 
-/* Of the mappings of a page in mergeable VMAs, the one that a walk comes by first: through it the
- * page came to stand for its content. */
-static bool find_first(cow_machine *m, const struct mapping *mapping, void *ctx)
+/* An ordinary page stands for a content by the place at which the unstable tree got it.  That is
+ * the first of its places that the walk comes by, unless it had others to merge with there, and
+ * those have become full: then this way of no anon remembers the process. */
+static struct way *late_way(const struct scan *scan, uint32_t frame, uint32_t mm)
+{
+	return way_slot(scan, frame, UINT32_MAX, scan->walk << 32 | mm);
+}
+
+static void stand_late(const struct scan *scan, uint64_t *content, uint32_t frame, uint32_t mm)
+{
+	*content = (*content & CONTENT_TAG) | frame;
+	if (PLANTED(65))
+		return;
+	*content |= CONTENT_LATE;
+	*late_way(scan, frame, mm) = (struct way){ scan->walk << 32 | mm, UINT32_MAX, frame };
+}
+
+struct search {
+	const struct scan *scan; /* NULL: the first place, else the one that is remembered */
+	uint32_t frame;
+	struct fault at;
+};
+
+static bool find_place(cow_machine *m, const struct mapping *mapping, void *ctx)
 {
 	const struct vma *vma = vma_at(m, mapping->vma);
-	struct fault *at = ctx;
+	struct search *search = ctx;
+	struct fault *at = &search->at;
 
-	if ((vma->flags & VMA_MERGEABLE) &&
-	    (!at->mm || mm_at(m, vma->mm)->number < mm_at(m, at->mm)->number)) {
+	if (!(vma->flags & VMA_MERGEABLE))
+		return true;
+	if (search->scan ? late_way(search->scan, search->frame, vma->mm)->anon != 0 :
+			   !at->mm || mm_at(m, vma->mm)->number < mm_at(m, at->mm)->number) {
 		at->vma = mapping->vma;
 		at->mm = vma->mm;
 	}
 	return true;
 }
 
-static struct fault first_mapping(cow_machine *m, uint32_t frame)
+/* Where the unstable tree has the page that stands for a content. */
+static struct fault place_in_tree(cow_machine *m, const struct scan *scan, uint64_t content)
 {
-	struct fault at = { 0 };
+	uint32_t frame = (uint32_t)content;
+	struct search search = { content & CONTENT_LATE ? scan : NULL, frame, { 0 } };
+	struct fault *at = &search.at;
 
-	rmap_walk(m, frame, find_first, &at);
-	at.page = vma_at(m, at.vma)->start + (page_index(m, frame) - vma_at(m, at.vma)->pgoff);
-	return at;
+	rmap_walk(m, frame, find_place, &search);
+	at->page = vma_at(m, at->vma)->start + (page_index(m, frame) - vma_at(m, at->vma)->pgoff);
+	return *at;
 }
 
 /* True if both frames are of one large folio.  cmp_and_merge_page holds each of two pages
@@ -205,7 +234,7 @@ static void merge_fails(cow_machine *m, struct scan *scan, struct fault *at)
  * of its own again, a new one; the next page of this content will not fare better. */
 static void merge_two(cow_machine *m, struct scan *scan, uint64_t *content, struct fault *at)
 {
-	struct fault other = first_mapping(m, (uint32_t)*content);
+	struct fault other = place_in_tree(m, scan, *content);
 	uint32_t frame = at_frame(m, at);
 
 	if (!other.mm)
@@ -287,7 +316,7 @@ void merge_pages(cow_machine *m, struct scan *scan, uint64_t *content, struct fa
 	if (known && !ksm_has_room(m, scan, (uint32_t)*content,
 				   *content & CONTENT_FRESH ? at : NULL)) {
 		/* the next one makes a new page of KSM of this one */
-		*content = (*content & CONTENT_TAG) | frame;
+		stand_late(scan, content, frame, at->mm);
 		return;
 	}
 	if (!known && same_folio(m, frame, (uint32_t)*content)) {

@@ -6,6 +6,7 @@
  */
 #include "kernel/reclaim.h"
 #include "kernel/split.h"
+#include "machine/plant.h"
 
 /* Pages of a VMA that are being given up. */
 struct giveup {
@@ -15,14 +16,15 @@ struct giveup {
 	bool flush;
 };
 
-/* The page may be dropped from now on, until it is dirty again. */
-static void lazyfree_mark(cow_machine *m, struct giveup *at, uint32_t frame, uint64_t *entry,
-			  uint64_t pages)
+/* folio_mark_lazyfree, once entries are neither dirty nor young any more, of the page or folio of a frame. */
+static void lazyfree_mark(cow_machine *m, struct giveup *at, uint32_t frame, uint64_t *entries,
+			  uint64_t count, uint64_t pages)
 {
-	at->flush |= (*entry & (PTE_DIRTY | PTE_YOUNG)) != 0;
-	*entry &= ~(PTE_DIRTY | PTE_YOUNG);
-	for (uint64_t i = 0; i < pages; i++)
-		frame_at(m, frame + (uint32_t)i)->flags |= FRAME_LAZYFREE;
+	for (uint64_t i = 0; i < count; i++) {
+		at->flush |= (entries[i] & (PTE_DIRTY | PTE_YOUNG)) != 0;
+		entries[i] &= ~(PTE_DIRTY | PTE_YOUNG);
+	}
+	page_lazyfree(m, frame, true);
 	note(m, COW_CHANGE_FREE, at->mm, at->page, pages, 0);
 }
 
@@ -40,84 +42,80 @@ static void giveup_swapped(cow_machine *m, struct giveup *at)
 	slot_put_and_cache(m, pte_frame(entry));
 }
 
-/* folio_maybe_mapped_shared */
-static bool folio_shared(const struct folio *folio)
+/* v6.15+: folio_maybe_mapped_shared; v6.9+: folio_likely_mapped_shared, which guesses by the first page. */
+static bool folio_shared(const cow_machine *m, const struct folio *folio)
 {
-	return folio->mapcount > 1 && (folio->flags & FOLIO_SHARED);
+	if (folio->mapcount <= 1)
+		return false;
+	if (!(m->policy->flags & COW_POLICY_LAZYFREE_BY_PAGE))
+		return folio->flags & FOLIO_SHARED;
+	return folio->entire || folio->mapcount > folio_frames(folio) ||
+	       page_mapcount(m, folio->head) > 1;
 }
 
-/* True if PTEs from at->page on map a whole folio, all within the range and nowhere else. */
-static bool maps_whole(const cow_machine *m, const struct giveup *at, const struct folio *folio)
+/* Until v6.9: splits a folio that PTEs map, or goes on behind the page table.  Returns how many pages are
+ * done; 0: it was split. */
+static uint64_t split_or_end(cow_machine *m, const struct giveup *at, uint32_t frame)
 {
-	uint32_t slot = leaf_slot(m, at->page);
+	if (page_mapcount(m, frame) == 1 && split_folio(m, frame))
+		return 0;
+	return at->leaf.first + leaf_entries(m) - at->page;
+}
 
-	if (folio->mapcount != folio_frames(folio) || at->end - at->page < folio_frames(folio) ||
-	    slot + folio_frames(folio) > leaf_entries(m))
+/* Splits a folio that is meant in part, unless others map it.  Returns how many pages are done; 0: it was
+ * split. */
+static uint64_t split_part(cow_machine *m, uint32_t frame, uint64_t pages)
+{
+	return !folio_shared(m, folio_of(m, frame)) && split_folio(m, frame) ? 0 : pages;
+}
+
+/* What is dirty itself, or in the swap cache, can be given up by who maps it alone: it is clean then. */
+static bool giveup_cleans(cow_machine *m, uint32_t frame, uint32_t pages)
+{
+	if (!frame_cached(m, frame) && !(page_dirty(m, frame) && !PLANTED(73)))
+		return true;
+	if (page_folio_mapcount(m, frame) != pages ||
+	    (frame_cached(m, frame) && !cache_free(m, frame)))
 		return false;
-	for (uint32_t i = 0; i < folio_frames(folio); i++)
-		if (!(at->leaf.ptes[slot + i] & PTE_PRESENT) ||
-		    pte_frame(at->leaf.ptes[slot + i]) != folio->head + i)
-			return false;
+	page_make_clean(m, frame);
 	return true;
 }
 
-/* A page of a large folio that PTEs map.  Returns how many pages are done; 0: it was split. */
+/* madvise_free_pte_range for a page of a large folio, or for all of it.  Returns how many pages are done;
+ * 0: it was split. */
 static uint64_t giveup_large(cow_machine *m, struct giveup *at, uint32_t frame)
 {
-	const struct folio *folio = folio_of(m, frame);
-	uint32_t pages = folio_frames(folio);
+	uint32_t slot = leaf_slot(m, at->page), frames = folio_frames(folio_of(m, frame));
+	uint64_t pages;
 
-	if (!maps_whole(m, at, folio))
-		return !folio_shared(folio) && split_folio(m, frame) ? 0 : 1;
-	for (uint32_t i = 0; i < pages; i++, at->page++)
-		lazyfree_mark(m, at, frame + i, &at->leaf.ptes[leaf_slot(m, at->page)], 1);
-	at->page -= pages;
+	if (m->policy->flags & COW_POLICY_ADVICE_SPLITS)
+		return split_or_end(m, at, frame);
+	pages = folio_batch(m, &at->leaf, slot, at->end - at->page);
+	if (pages < frames)
+		return split_part(m, frame, pages);
+	if (giveup_cleans(m, frame, frames))
+		lazyfree_mark(m, at, frame, &at->leaf.ptes[slot], pages, pages);
 	return pages;
 }
 
 /* madvise_free_huge_pmd.  Returns how many pages are done; 0: the folio was split. */
 static uint64_t giveup_pmd(cow_machine *m, struct giveup *at)
 {
-	uint64_t pmd = *at->leaf.pmd;
+	uint32_t frame = pte_frame(*at->leaf.pmd);
 	uint64_t left = at->leaf.first + pmd_pages(m) - at->page;
-	const struct folio *folio;
+	bool old = m->policy->flags & COW_POLICY_ADVICE_SPLITS;
 
 	if (left > at->end - at->page)
 		left = at->end - at->page;
-	if (pmd & PTE_SPECIAL)
+	if ((*at->leaf.pmd & PTE_SPECIAL) || (folio_of(m, frame)->flags & FOLIO_HUGETLB))
 		return left;
-	folio = folio_of(m, pte_frame(pmd));
-	if (folio_shared(folio) || (folio->flags & FOLIO_HUGETLB))
+	if (old ? page_mapcount(m, frame) != 1 : folio_shared(m, folio_of(m, frame)))
 		return left;
 	if (left != pmd_pages(m))
-		return split_folio(m, pte_frame(pmd)) ? 0 : left;
-	lazyfree_mark(m, at, pte_frame(pmd), at->leaf.pmd, left);
+		return split_folio(m, frame) ? 0 : left;
+	page_make_clean(m, frame);
+	lazyfree_mark(m, at, frame, at->leaf.pmd, 1, left);
 	return left;
-}
-
-static bool is_dirty(cow_machine *m, const struct mapping *at, void *ctx)
-{
-	bool *dirty = ctx;
-
-	(void)m;
-	*dirty = at->leaf.ptes[at->slot] & PTE_DIRTY;
-	return *dirty;
-}
-
-/* folio_test_dirty: then nobody else may map the page, nor if it is in the swap cache.  What is kept nowhere
- * else is dirty itself, unless all its entries are or it was given up before. */
-static bool giveup_allowed(cow_machine *m, uint32_t frame)
-{
-	uint32_t flags = frame_at(m, frame)->flags;
-	bool dirty = true;
-
-	if (frame_at(m, frame)->mapcount == 1)
-		return !(flags & FRAME_SWAPCACHE) || cache_free(m, frame);
-	if (flags & (FRAME_SWAPCACHE | FRAME_KSM))
-		return false;
-	if (!(flags & FRAME_LAZYFREE))
-		rmap_walk(m, frame, is_dirty, &dirty);
-	return dirty;
 }
 
 /* madvise_free_pte_range for one entry.  Returns how many pages are done; 0: look again. */
@@ -135,9 +133,8 @@ static uint64_t giveup_entry(cow_machine *m, struct giveup *at)
 		return 1;
 	if (frame_large(m, frame))
 		return giveup_large(m, at, frame);
-	if (!giveup_allowed(m, frame))
-		return 1;
-	lazyfree_mark(m, at, frame, pte, 1);
+	if (giveup_cleans(m, frame, 1))
+		lazyfree_mark(m, at, frame, pte, 1, 1);
 	return 1;
 }
 
@@ -154,40 +151,23 @@ void free_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
 	tables_prune(m, &mm->root, first, end, &mm->tables);
 }
 
-/* madvise_folio_pte_batch: how many PTEs from at->page on map pages of the folio behind each other. */
-static uint64_t batch_of(const cow_machine *m, const struct giveup *at, const struct folio *folio)
-{
-	uint32_t slot = leaf_slot(m, at->page), frame = pte_frame(at->leaf.ptes[slot]), pages = 1;
-	uint64_t most = leaf_entries(m) - slot;
-
-	if (most > at->end - at->page)
-		most = at->end - at->page;
-	if (most > folio->head + folio_frames(folio) - frame)
-		most = folio->head + folio_frames(folio) - frame;
-	while (pages < most && (at->leaf.ptes[slot + pages] & PTE_PRESENT) &&
-	       pte_frame(at->leaf.ptes[slot + pages]) == frame + pages)
-		pages++;
-	return pages;
-}
-
 /* madvise_cold_or_pageout_pte_range: splits a folio of which only a part is meant, unless others map it.
  * Returns how many pages are done; 0: the folio was split. */
 static uint64_t cold_entry(cow_machine *m, struct giveup *at)
 {
 	uint64_t entry = at->leaf.pmd ? *at->leaf.pmd : at->leaf.ptes[leaf_slot(m, at->page)];
 	uint64_t left = at->leaf.first + leaf_entries(m) - at->page;
-	const struct folio *folio;
+	uint32_t frame = pte_frame(entry);
 
 	if (left > at->end - at->page)
 		left = at->end - at->page;
-	if (!(entry & PTE_PRESENT) || (entry & PTE_SPECIAL) || !frame_large(m, pte_frame(entry)))
+	if (!(entry & PTE_PRESENT) || (entry & PTE_SPECIAL) || !frame_large(m, frame))
 		return at->leaf.pmd ? left : 1;
-	folio = folio_of(m, pte_frame(entry));
+	if (!at->leaf.pmd && (m->policy->flags & COW_POLICY_ADVICE_SPLITS))
+		return split_or_end(m, at, frame);
 	if (!at->leaf.pmd)
-		left = batch_of(m, at, folio);
-	if (left == folio_frames(folio) || folio_shared(folio))
-		return left;
-	return split_folio(m, pte_frame(entry)) ? 0 : left;
+		left = folio_batch(m, &at->leaf, leaf_slot(m, at->page), left);
+	return left == folio_frames(folio_of(m, frame)) ? left : split_part(m, frame, left);
 }
 
 void cold_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)

@@ -83,7 +83,7 @@ static void look_entry(const cow_machine *m, const struct leaf *leaf, uint64_t p
 	uint64_t entry = leaf->pmd ? *leaf->pmd : leaf->ptes[slot];
 
 	out->uffd_wp = (entry & PTE_UFFD) != 0;
-	if (pte_is_marker(entry))
+	if (pte_is_marker(entry) || pmd_is_note(entry))
 		return;
 	out->soft_dirty = (entry & PTE_SOFT) != 0;
 	out->exclusive = look_marker(m, leaf, slot);
@@ -132,10 +132,9 @@ void page_look_next(const cow_machine *m, struct page_looks *looks, uint64_t pag
 	if (page >= looks->end) {
 		uint64_t at = page;
 
-		looks->end = page + 1;
-		looks->there = leaf_next(m, mm_at(m, looks->mm)->root, &at, page + 1, &looks->leaf);
-		if (looks->there)
-			looks->end = leaf->first + leaf_entries(m);
+		looks->end = (page / leaf_entries(m) + 1) * leaf_entries(m);
+		looks->there = leaf_next(m, mm_at(m, looks->mm)->root, &at, looks->end,
+					 &looks->leaf);
 	}
 	if (looks->there && (leaf->pmd || leaf->ptes[leaf_slot(m, page)]))
 		look_entry(m, leaf, page, out);

@@ -133,6 +133,11 @@ static void move_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 	struct leaf from, into;
 
 	for (uint64_t page = first; leaf_next(m, mm->root, &page, end, &from);) {
+		if (from.pmd && pmd_is_note(*from.pmd)) {
+			hugetlb_move_note(m, index, &from, to + (page - first), kept);
+			page = from.first + pmd_pages(m);
+			continue;
+		}
 		if (from.pmd && huge_move(m, vma, &from, to + (page - first), kept)) {
 			page = from.first + pmd_pages(m);
 			continue;

@@ -70,7 +70,8 @@ static bool migrate_entry(cow_machine *m, const struct mapping *mapping, void *c
 	const struct migration *to = ctx;
 	uint64_t *entry = mapping->leaf.pmd ? mapping->leaf.pmd : &mapping->leaf.ptes[mapping->slot];
 
-	(void)m;
+	if (*entry & PTE_DIRTY)
+		page_make_dirty(m, pte_frame(*entry));
 	*entry = pte_make(pte_frame(*entry) - to->from + to->to, *entry & UINT32_MAX);
 	if (PLANTED(47))
 		*entry &= ~PTE_MARKER;

@@ -79,7 +79,7 @@ static uint32_t protect_vma(cow_machine *m, uint32_t vma, uint64_t first, uint64
 	if ((flags & VMA_WRITE) && !(in->flags & VMA_SHARED))
 		all |= VMA_ACCOUNT;
 	else if (!(flags & VMA_WRITE) && !in->anon)
-		all &= ~(uint32_t)VMA_ACCOUNT; /* v6.5+ gives the charge back */
+		all &= ~(uint32_t)VMA_ACCOUNT; /* v6.7+ gives the charge back */
 	vma = vma_cut(m, vma, first, end);
 	vma_at(m, vma)->flags = all;
 	change_entries(m, vma);

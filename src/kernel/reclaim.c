@@ -4,8 +4,8 @@
  * loses every mapping that the reverse map finds, or is left alone as it was.  A large folio is
  * split first, so that what is here is one page.  Which page may go is asked for each of its
  * mappings, before anything changes.  Ordinary pages that nobody looks on at go the short way of
- * reclaim_hot.c.  madvise's ways in are in lazyfree.c, the end of a clean page in drop.c, the way back
- * in swap.c.
+ * reclaim_hot.c, pages of madvise free that of discard.c.  madvise's ways in are in lazyfree.c, the end
+ * of a clean page in drop.c, the way back in swap.c.
  */
 #include "kernel/ask.h"
 #include "kernel/reclaim.h"
@@ -66,19 +66,7 @@ static bool step_unmap(cow_machine *m, const struct mapping *at, void *ctx)
 	return !PLANTED(29);
 }
 
-/* Remembers the last ones of a walk, which are the oldest mappings. */
-static bool step_last(cow_machine *m, const struct mapping *at, void *ctx)
-{
-	struct reclaim *r = ctx;
-
-	(void)m;
-	r->at[r->seen++ % RECLAIM_SEEN] = *at;
-	return true;
-}
-
-/* The PTE is emptied: the content is nobody's any more, or an object has it.  What userfaultfd protects
- * of an object leaves a PTE marker. */
-static bool step_empty(cow_machine *m, const struct mapping *at, void *unused)
+bool reclaim_empty(cow_machine *m, const struct mapping *at, void *unused)
 {
 	uint32_t index = vma_at(m, at->vma)->mm;
 	struct mm *mm = mm_at(m, index);
@@ -121,50 +109,9 @@ static inline void each_mapping(cow_machine *m, struct reclaim *r, rmap_fn *step
 static enum cow_outcome reclaim_file(cow_machine *m, struct reclaim *r)
 {
 	r->stale = true;
-	each_mapping(m, r, step_empty);
+	each_mapping(m, r, reclaim_empty);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
 	return COW_OUT_MOVED;
-}
-
-/* try_to_unmap_one: a mapping of a page of madvise free, which is dropped if nobody has written to it since,
- * and nobody but its mappings refers to it.  If it was written to, it is an ordinary page again
- * (folio_set_swapbacked), which the next round may swap out. */
-static bool lazyfree_unmap(cow_machine *m, struct reclaim *r, const struct mapping *at)
-{
-	struct frame *frame = frame_at(m, r->frame);
-	bool dirty = (at->leaf.ptes[at->slot] & PTE_DIRTY) && !PLANTED(31);
-
-	if (dirty)
-		frame->flags &= ~(uint32_t)FRAME_LAZYFREE;
-	if (dirty || frame->refcount != frame->mapcount)
-		return false;
-	return step_empty(m, at, r);
-}
-
-/* The oldest mapping comes first (anon_vma_interval_tree), and what was dropped before one that is dirty
- * stays so. */
-static enum cow_outcome reclaim_lazyfree(cow_machine *m, struct reclaim *r)
-{
-	uint32_t mapped = frame_at(m, r->frame)->mapcount, left = mapped;
-	bool more = true;
-
-	while (left && more) {
-		r->seen = 0;
-		if (mapped == 1)
-			step_last(m, &r->here, r);
-		else /* the one that is left need not be r->here */
-			rmap_walk(m, r->frame, step_last, r);
-		for (uint32_t n = left < RECLAIM_SEEN ? left : RECLAIM_SEEN; n && more; n--) {
-			more = lazyfree_unmap(m, r, &r->at[--r->seen % RECLAIM_SEEN]);
-			left -= more;
-		}
-	}
-	if (left < mapped) {
-		r->stale = true;
-		machine_count(m, COW_COUNT_TLB_FLUSHES, 1);
-	}
-	machine_count(m, COW_COUNT_DROPPED, !left);
-	return left ? COW_OUT_REFUSED : COW_OUT_MOVED;
 }
 
 /* activate_locked: what is left alone gives its slot back where slots are rare. */
@@ -208,6 +155,7 @@ static enum cow_outcome reclaim_anon(cow_machine *m, struct reclaim *r)
 
 		if (!slot)
 			return COW_OUT_REFUSED;
+		page_make_clean(m, r->frame);
 		cache_add(m, r->frame, slot);
 		r->dirty = true;
 	}
@@ -226,7 +174,9 @@ static enum cow_outcome reclaim_frame(cow_machine *m, struct reclaim *r)
 		return reclaim_file(m, r);
 	if (!(flags & FRAME_ANON) || (flags & FRAME_WRITEBACK))
 		return COW_OUT_REFUSED;
-	return flags & FRAME_LAZYFREE ? reclaim_lazyfree(m, r) : reclaim_anon(m, r);
+	if (flags & FRAME_LAZYFREE)
+		return reclaim_lazyfree(m, r);
+	return r->frame == r->kept ? COW_OUT_REFUSED : reclaim_anon(m, r);
 }
 
 /* madvise_cold_or_pageout_pte_range: is the page one that this process may page out? */
@@ -242,17 +192,43 @@ static bool pageout_allowed(cow_machine *m, const struct reclaim *r, const uint6
 	       COW_ACT_ALLOW;
 }
 
-/* A PMD's folio that madvise free gave up, and that is meant as a whole: try_to_unmap_one splits the PMD
- * and drops its pages, and the folio is split by nobody. */
-static bool given_up_whole(cow_machine *m, const struct reclaim *r)
+/* madvise_cold_or_pageout_pte_range: how many pages of the place map a large folio of madvise free from its
+ * first frame on, if that is all of them: then nobody splits it.  0: it is meant in part. */
+static uint64_t given_up_whole(cow_machine *m, const struct reclaim *r)
 {
-	return r->here.leaf.pmd && (frame_at(m, r->frame)->flags & FRAME_LAZYFREE) &&
-	       r->here.page == r->here.leaf.first && r->end - r->here.page >= pmd_pages(m) &&
-	       !(*r->here.leaf.pmd & PTE_DIRTY) && folio_of(m, r->frame)->mapcount == 1;
+	const struct folio *folio = folio_of(m, r->frame);
+	uint64_t pages = folio_frames(folio);
+
+	if (!(frame_at(m, r->frame)->flags & FRAME_LAZYFREE) || r->frame != folio->head ||
+	    r->end - r->here.page < pages || (m->policy->flags & COW_POLICY_LAZYFREE_SPLITS))
+		return 0;
+	if (r->here.leaf.pmd)
+		return r->here.page == r->here.leaf.first ? pages : 0;
+	return folio_batch(m, &r->here.leaf, r->here.slot, pages) == pages ? pages : 0;
 }
 
-/* What r->here maps.  NONE: nothing is mapped, or a folio was split first. */
-static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r)
+/* A page of a large folio.  NONE: it was dropped or left alone as a whole, or split first. */
+static enum cow_outcome reclaim_large(cow_machine *m, struct reclaim *r, struct cow_result *result)
+{
+	uint64_t pages = given_up_whole(m, r);
+	bool elsewhere = folio_of(m, r->frame)->mapcount != (r->here.leaf.pmd ? 1 : pages);
+
+	if (pages && r->vma && elsewhere) {
+		result_place(result, COW_OUT_REFUSED, pages);
+		r->done = pages;
+		return COW_OUT_NONE;
+	}
+	if (pages) {
+		reclaim_lazyfree_folio(m, r, pages, result);
+		r->done = pages;
+		return COW_OUT_NONE;
+	}
+	r->split = r->stale = split_folio(m, r->frame);
+	return r->split ? COW_OUT_NONE : COW_OUT_REFUSED;
+}
+
+/* What r->here maps.  NONE: nothing is mapped, or a folio was split first, or counted (r->done). */
+static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r, struct cow_result *result)
 {
 	uint64_t *entry = r->here.leaf.pmd ? r->here.leaf.pmd : &r->here.leaf.ptes[r->here.slot];
 
@@ -265,11 +241,7 @@ static enum cow_outcome reclaim_here(cow_machine *m, struct reclaim *r)
 		return COW_OUT_REFUSED;
 	if ((*entry & PTE_SPECIAL) || !pageout_allowed(m, r, entry))
 		return COW_OUT_REFUSED;
-	if (!frame_large(m, r->frame))
-		return reclaim_frame(m, r);
-	r->split = r->stale = given_up_whole(m, r) ? split_folio_unmapping(m, r->frame)
-						   : split_folio(m, r->frame);
-	return r->split ? COW_OUT_NONE : COW_OUT_REFUSED;
+	return frame_large(m, r->frame) ? reclaim_large(m, r, result) : reclaim_frame(m, r);
 }
 
 /* Pages of one leaf table, or of a PMD, from *page on, until it has to be found again. */
@@ -295,8 +267,10 @@ static void reclaim_leaf(cow_machine *m, struct reclaim *r, uint64_t *page, uint
 		r->here.slot = leaf_slot(m, *page);
 		r->end = end;
 		r->split = false;
-		outcome = reclaim_here(m, r);
-		if (r->split)
+		r->done = 0;
+		outcome = reclaim_here(m, r, result);
+		*page += r->done;
+		if (r->split || r->done)
 			continue;
 		if (r->here.leaf.pmd)
 			pages = end - *page;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What swap.c, reclaim.c, drop.c and lazyfree.c share: pages on their way out, and what a call over a place
- * came to.
+ * What swap.c, reclaim.c, discard.c, drop.c and lazyfree.c share: pages on their way out, and what a call
+ * over a place came to.
  */
 #ifndef COWLAB_KERNEL_RECLAIM_H
 #define COWLAB_KERNEL_RECLAIM_H
@@ -22,6 +22,9 @@ struct reclaim {
 	uint64_t vma_end;    /* of here.vma, which is looked up when the pages come to it */
 	bool stale;     /* tables have changed: here.leaf has to be found again */
 	bool split;     /* nothing was done but a split: the page has to be looked at again */
+	uint64_t done;  /* pages of a folio that were done as one, and counted */
+	bool gone;      /* of a page of madvise free: the mapping where it was found is */
+	uint32_t kept;  /* the last page of madvise free that was an ordinary one again: not taken twice */
 	bool fresh;     /* it was not in the swap cache before */
 	bool dirty;     /* somebody has written to it since its slot was */
 	bool refused;
@@ -36,11 +39,24 @@ static inline void reclaim_init(struct reclaim *r, uint32_t mm, uint32_t vma, bo
 	r->vma = vma;
 	r->writing = writing;
 	r->vma_end = 0;
+	r->kept = 0;
 }
 
 /* Reclaims what is mapped from page first to page end-1, once the LRU batch is drained. */
 void reclaim_range(cow_machine *m, struct reclaim *r, uint64_t first, uint64_t end,
 		   struct cow_result *result);
+
+/* The PTE is emptied: the content is nobody's any more, or an object has it.  What userfaultfd protects of an
+ * object leaves a PTE marker.  An rmap_fn. */
+bool reclaim_empty(cow_machine *m, const struct mapping *at, void *unused);
+
+/* ---- discard.c ---- */
+
+/* The page r->frame of madvise free, which is no large folio's.  The outcome is that of r->here. */
+enum cow_outcome reclaim_lazyfree(cow_machine *m, struct reclaim *r);
+/* The folio of r->frame, of which r->here and the pages behind it map all; counts what it came to there. */
+void reclaim_lazyfree_folio(cow_machine *m, struct reclaim *r, uint64_t pages,
+			    struct cow_result *result);
 
 /* ---- reclaim_hot.c ---- */
 

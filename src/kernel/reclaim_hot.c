@@ -95,7 +95,7 @@ static ALWAYS void page_left(cow_machine *m, struct alike *alike, uint32_t index
 	swap->count += gone;
 	if (!left) { /* frame_unmapped */
 		swap->owner = 0;
-		flags &= ~(uint32_t)FRAME_EXCLUSIVE;
+		flags &= ~(uint32_t)(FRAME_EXCLUSIVE | FRAME_DIRTY);
 	} else if (fresh) {
 		swap->owner = frame->owner;
 	}
@@ -162,7 +162,7 @@ static ALWAYS bool page_out(cow_machine *m, struct alike *alike, uint64_t *pte)
 	bool fresh = !(flags & FRAME_SWAPCACHE), mine = own(m, flags, entry);
 	uint64_t counts, seen;
 
-	if ((flags & ~(uint32_t)(FRAME_EXCLUSIVE | FRAME_SWAPCACHE)) != FRAME_ANON)
+	if ((flags & ~(uint32_t)(FRAME_EXCLUSIVE | FRAME_SWAPCACHE | FRAME_DIRTY)) != FRAME_ANON)
 		return false;
 	memcpy(&counts, frame, sizeof(counts));
 	if (counts != alike->counts)

@@ -119,7 +119,7 @@ int cow_ref_poke(cow_machine *m, cow_ref handle, uint64_t value)
 		uint32_t frame = link_at(m, at)->frame;
 
 		frame_body(m, frame)->value = value;
-		frame_at(m, frame)->flags &= ~(uint32_t)FRAME_LAZYFREE; /* folio_mark_dirty */
+		page_make_dirty(m, frame); /* unpin_user_pages_dirty_lock */
 		ref_tell(m, COW_CHANGE_POKE, slot, 0, 0, page, frame, value);
 	}
 	return op_end(m, &op, 0);

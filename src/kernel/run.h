@@ -50,13 +50,14 @@ static inline uint64_t entry_marker(const cow_machine *m)
 	return m->state.marker == COW_MARKER_PTE ? PTE_MARKER : 0;
 }
 
-/* All that the view of a write fault is made of beside the counts, packed without making it. */
+/* All that the view of a write fault is made of beside the counts, packed without making it.  No policy sees
+ * FRAME_DIRTY, which falls where PTE_PRESENT is set. */
 static inline uint64_t wp_flags(const cow_machine *m, uint32_t mm, const struct vma *vma,
 				const struct frame *frame, uint64_t pte, unsigned request,
 				uint64_t marker)
 {
-	_Static_assert(FRAME_DETACHED < 1 << 12 && PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16,
-		       "the flags fit");
+	_Static_assert(FRAME_DETACHED < 1 << 12 && FRAME_DIRTY == PTE_PRESENT << 12 &&
+			       PTE_SWAP < 1 << 12 && VMA_NOHUGEPAGE < 1 << 16, "the flags fit");
 	return (uint64_t)frame->flags | (pte & 0xfff) << 12 | (uint64_t)vma->flags << 24 |
 	       (uint64_t)mm_at(m, mm)->flags << 40 | (uint64_t)request << 48 | marker << 56;
 }

@@ -5,6 +5,7 @@
  * whole, and so do its PMDs, as in can_split_folio.  Never decides whether a split is wanted.
  */
 #include "kernel/split.h"
+#include "machine/plant.h"
 
 uint64_t split_pmds(const cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
@@ -71,13 +72,42 @@ static void remap_zeroes(cow_machine *m, uint32_t head, uint32_t frames)
 			rmap_walk(m, frame, map_zero_page, NULL);
 }
 
-bool split_folio_unmapping(cow_machine *m, uint32_t frame)
+/* try_to_migrate: what is dirty in a page table is dirty, all of the folio. */
+static bool note_dirty(cow_machine *m, const struct mapping *at, void *unused)
+{
+	uint64_t entry = at->leaf.pmd ? *at->leaf.pmd : at->leaf.ptes[at->slot];
+
+	(void)unused;
+	if (entry & PTE_DIRTY)
+		page_make_dirty(m, pte_frame(entry));
+	return !(entry & PTE_DIRTY);
+}
+
+uint64_t folio_batch(const cow_machine *m, const struct leaf *leaf, uint32_t slot, uint64_t most)
+{
+	const uint64_t bits = PTE_PRESENT | PTE_PROTNONE | PTE_UFFD;
+	uint64_t first = leaf->ptes[slot], count = 1;
+	const struct folio *folio = folio_of(m, pte_frame(first));
+
+	if (most > leaf_entries(m) - slot)
+		most = leaf_entries(m) - slot;
+	if (most > folio->head + folio_frames(folio) - pte_frame(first))
+		most = folio->head + folio_frames(folio) - pte_frame(first);
+	while (count < most && pte_frame(leaf->ptes[slot + count]) == pte_frame(first) + count &&
+	       !((leaf->ptes[slot + count] ^ first) & bits))
+		count++;
+	return count;
+}
+
+static bool split_folio_unmapping(cow_machine *m, uint32_t frame)
 {
 	uint32_t index = frame_at(m, frame)->owner;
 	const struct folio *folio = folio_at(m, index);
 
 	if ((folio->flags & FOLIO_HUGETLB) || folio->refcount != folio->mapcount)
 		return false;
+	if (!(folio->flags & FOLIO_DIRTY) && !PLANTED(71))
+		folio_rmap_walk(m, index, note_dirty, NULL);
 	while (folio->entire) {
 		struct mapping at = { 0 };
 

@@ -76,7 +76,7 @@ static COLD uint32_t swap_copy(cow_machine *m, const struct fault *at, uint32_t 
 		return 0;
 	if (frame_body(m, cached)->value != slot_at(m, frame_slot(m, cached))->value)
 		slot_write(m, cached);
-	frame_at(m, frame)->flags = FRAME_ANON;
+	frame_at(m, frame)->flags = FRAME_ANON | FRAME_DIRTY;
 	frame_at(m, frame)->refcount = 1;
 	frame_body(m, frame)->value = frame_body(m, cached)->value;
 	frame_body(m, frame)->index = vma_pgoff(vma_at(m, at->vma), at->page);

@@ -324,6 +324,8 @@ static enum cow_outcome huge_copy_install(cow_machine *m, struct fault *fault)
 	else
 		flags = entry_written(vma_at(m, fault->vma)) | PTE_DIRTY | PTE_SOFT;
 	*pmd = huge_entry(m, fault, fault->new, flags);
+	if (unshare && (m->policy->flags & COW_POLICY_LOSES_NOTHING))
+		page_make_dirty(m, pte_frame(*pmd));
 	note_pages(m, COW_CHANGE_COPY, fault->vma, fault->leaf.first, folio_at(m, fault->new),
 		   fault->old);
 	machine_count(m, COW_COUNT_TLB_FLUSHES, 1);

@@ -20,7 +20,7 @@ static void uffd_protect(uint64_t *entry)
 		*entry &= ~PTE_WRITE;
 }
 
-/* The same with MM_CP_UFFD_WP_RESOLVE.  v6.2+: MM_CP_TRY_CHANGE_WRITABLE, so that entries which
+/* The same with MM_CP_UFFD_WP_RESOLVE.  v6.3+: MM_CP_TRY_CHANGE_WRITABLE, so that entries which
  * were not protected are asked about too. */
 static void uffd_resolve(cow_machine *m, uint32_t vma, const struct leaf *leaf, uint64_t page)
 {
@@ -73,6 +73,10 @@ static void uffd_entries(cow_machine *m, uint32_t vma, uint64_t first, uint64_t 
 	bool changed = false;
 	struct leaf leaf;
 
+	if (vma_at(m, vma)->flags & VMA_HUGETLB) {
+		hugetlb_guard(m, vma, first, end, on);
+		return;
+	}
 	for (uint64_t page = first; leaf_next(m, mm_at(m, mm)->root, &page, end, &leaf);) {
 		if (leaf.pmd && (page != leaf.first || end - page < pmd_pages(m)))
 			pmd_split(m, mm, &leaf); /* change_pmd_range: it is covered in part */
@@ -115,7 +119,7 @@ static int uffd_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t en
 	     vma = vma_at(m, vma)->next) {
 		const struct vma *in = vma_at(m, vma);
 
-		if (!in->object)
+		if (!in->object && !(in->flags & VMA_HUGETLB))
 			continue;
 		low = in->start > first ? (low < in->start ? low : in->start) : first;
 		high = in->end < end ? in->end : end;
@@ -123,50 +127,66 @@ static int uffd_reserve(cow_machine *m, uint32_t mm, uint64_t first, uint64_t en
 	return low < high ? tables_reserve(m, mm_at(m, mm)->root, low, high, 0) : 0;
 }
 
-/* What is registered must be private anonymous memory up to v5.18, and may be a file or shared memory
- * since; hugetlb is refused here always.  Holes are passed over (v6.3+), but something must be there. */
+static bool cuts_huge(const cow_machine *m, uint64_t page)
+{
+	return page & (pmd_pages(m) - 1);
+}
+
+/* userfaultfd_register.  Up to v5.18 private anonymous memory alone may be, and since files,
+ * shared memory and hugetlb too, of which the range must cut no page at its start, nor where it
+ * ends.  Holes are passed over (WRITEPROTECT: v6.4+), but something must be there. */
 static int uffd_check(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
 {
 	bool files = m->policy->flags & COW_POLICY_UFFD_FILES;
 	uint32_t vma = vma_find(m, mm, first);
+	bool cut;
 
 	if (!vma || vma_at(m, vma)->start >= end)
 		return machine_fail(m, on ? -EINVAL : -ENOENT, "nothing is mapped at 0x%llx",
 				    (unsigned long long)(first << m->state.page_shift));
+	cut = (vma_at(m, vma)->flags & VMA_HUGETLB) && cuts_huge(m, first);
 	for (; on && vma && vma_at(m, vma)->start < end; vma = vma_at(m, vma)->next) {
 		const struct vma *in = vma_at(m, vma);
 
-		if ((in->object && !files) || (in->flags & VMA_HUGETLB))
+		cut |= (in->flags & VMA_HUGETLB) && end <= in->end && cuts_huge(m, end);
+		if ((in->object || (in->flags & VMA_HUGETLB)) && !files)
 			return machine_fail(m, -EINVAL, "the memory at 0x%llx cannot be registered",
 					    (unsigned long long)(in->start << m->state.page_shift));
 	}
-	return 0;
+	return on && cut ? machine_fail(m, -EINVAL, "the range cuts a hugetlb page") : 0;
 }
 
-/* userfaultfd_register, then mwriteprotect_range, which goes up to the first VMA that is not
- * registered.  Returns 0 or -ENOENT. */
-static int uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
+/* userfaultfd_register: every VMA of the range. */
+static void uffd_register(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 {
+	uint64_t page = first;
 	uint32_t vma;
 
-	for (uint64_t page = first; page < end && (vma = vma_find(m, mm, page));) {
-		uint64_t high;
-
-		if (vma_at(m, vma)->start >= end)
-			break;
-		if (vma_at(m, vma)->start > page)
-			page = vma_at(m, vma)->start;
+	while (page < end && (vma = vma_find(m, mm, page)) && vma_at(m, vma)->start < end) {
 		if (!(vma_at(m, vma)->flags & VMA_UFFD_WP)) {
-			if (!on)
-				return machine_fail(m, -ENOENT, "nothing is registered at 0x%llx",
-						    (unsigned long long)(page << m->state.page_shift));
 			vma = vma_cut(m, vma, page, end);
 			vma_at(m, vma)->flags |= VMA_UFFD_WP;
+			vma = vma_merge(m, vma);
 		}
-		high = vma_at(m, vma)->end < end ? vma_at(m, vma)->end : end;
-		uffd_entries(m, vma, page, high, on);
-		vma_merge(m, vma);
-		page = high;
+		page = vma_at(m, vma)->end;
+	}
+}
+
+/* mwriteprotect_range, which goes up to the first VMA that is not registered, or of whose hugetlb
+ * pages the ends of the range cut one.  Returns 0, -ENOENT or -EINVAL. */
+static int uffd_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end, bool on)
+{
+	for (uint32_t vma = vma_find(m, mm, first); vma && vma_at(m, vma)->start < end;
+	     vma = vma_at(m, vma)->next) {
+		const struct vma *in = vma_at(m, vma);
+		uint64_t low = in->start > first ? in->start : first;
+
+		if (!(in->flags & VMA_UFFD_WP))
+			return machine_fail(m, -ENOENT, "nothing is registered at 0x%llx",
+					    (unsigned long long)(low << m->state.page_shift));
+		if ((in->flags & VMA_HUGETLB) && (cuts_huge(m, first) || cuts_huge(m, end)))
+			return machine_fail(m, -EINVAL, "the range cuts a hugetlb page");
+		uffd_entries(m, vma, low, in->end < end ? in->end : end, on);
 	}
 	return 0;
 }
@@ -193,6 +213,8 @@ int cow_uffd_wp(cow_machine *m, cow_mm handle, uint64_t addr, uint64_t pages, bo
 	error = op_begin(m, &op);
 	if (error)
 		return error;
+	if (on)
+		uffd_register(m, mm, first, first + pages);
 	return op_end(m, &op, uffd_range(m, mm, first, first + pages, on));
 }
 

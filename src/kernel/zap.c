@@ -126,11 +126,11 @@ static uint32_t zap_marked(cow_machine *m, uint32_t mm, const struct leaf *leaf,
 	return gone;
 }
 
-/* `markers`: userfaultfd's protection goes too (ZAP_FLAG_DROP_MARKER).  From the end to the start: what is
- * given back last is taken first, so frames and tables will be taken in rising order again. */
-static void zap(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool markers)
+/* From the end to the start: what is given back last is taken first, so frames and tables will be taken
+ * in rising order again. */
+void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, unsigned flags)
 {
-	bool keeps = !markers && vma_at(m, vma)->object &&
+	bool keeps = !(flags & ZAP_MARKERS) && vma_at(m, vma)->object &&
 		     (vma_at(m, vma)->flags & VMA_UFFD_WP) && !PLANTED(57);
 	uint32_t index = vma_at(m, vma)->mm;
 	struct mm *mm = mm_at(m, index);
@@ -146,8 +146,11 @@ static void zap(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool
 		uint64_t slots = high - page;
 
 		high = page;
+		if (leaf.pmd && (vma_at(m, vma)->flags & VMA_HUGETLB)) {
+			gone += hugetlb_zap(m, vma, &leaf, flags);
+			continue;
+		}
 		if (leaf.pmd && slots == pmd_pages(m)) {
-			hugetlb_restore(m, vma, &leaf);
 			huge_zap(m, vma, &leaf);
 			gone += slots;
 			continue;
@@ -167,12 +170,7 @@ static void zap(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end, bool
 	tables_prune(m, &mm->root, first, end, &mm->tables);
 }
 
-void zap_range(cow_machine *m, uint32_t vma, uint64_t first, uint64_t end)
-{
-	zap(m, vma, first, end, false);
-}
-
-/* until v6.12 at least: unmap_region and zap_page_range_single call lru_add_drain. */
+/* until v6.13: unmap_region and zap_page_range_single call lru_add_drain. */
 void zap_drain(cow_machine *m, uint32_t mm)
 {
 	if ((m->policy->flags & COW_POLICY_ZAP_DRAINS_LRU) && !PLANTED(12))
@@ -186,7 +184,8 @@ void unmap_range(cow_machine *m, uint32_t mm, uint64_t first, uint64_t end)
 	zap_drain(m, mm);
 	vma_isolate(m, mm, first, end);
 	while ((vma = vma_find(m, mm, first)) && vma_at(m, vma)->start < end) {
-		zap(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end, true);
+		zap_range(m, vma, vma_at(m, vma)->start, vma_at(m, vma)->end,
+			  ZAP_MARKERS | ZAP_UNMAP);
 		if (vma_at(m, vma)->flags & VMA_RESERVED)
 			hugetlb_unmap(m, vma);
 		vma_remove(m, vma);

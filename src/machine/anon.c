@@ -103,7 +103,7 @@ void anon_fork(cow_machine *m, uint32_t child, uint32_t parent)
 		return;
 	if (!PLANTED(22))
 		anon_clone(m, child, parent);
-	/* v6.1+: an anon that lost its VMA and has one child at most is taken over. */
+	/* v6.0+: an anon that lost its VMA and has one child at most is taken over. */
 	for (uint32_t at = vma->chain; at && !own; at = avc_at(m, at)->next_of_vma) {
 		const struct anon *anon = anon_at(m, avc_at(m, at)->anon);
 

@@ -57,7 +57,7 @@ struct check {
 	uint32_t mapping;     /* VMAs that map objects */
 	uint32_t batched;     /* pages of LRU batches */
 	uint32_t pmds;
-	uint64_t promised;    /* pages of the hugetlb pool */
+	int64_t promised;     /* pages of the hugetlb pool */
 };
 
 /* A walk over the tables of an mm or of an object. */

@@ -205,7 +205,7 @@ static int check_folio(struct check *check, uint32_t index)
 	    frame_exclusive(check->m, frame_at(check->m, folio->head)))
 		return bad(check, "the first page of folio %u is marked exclusive, and taken for shared",
 			   index);
-	/* v6.15: __folio_add_large_mapcount: an mm that is told apart late has mappings from
+	/* v6.15: folio_add_large_mapcount: an mm that is told apart late has mappings from
 	 * before. */
 	for (int i = 0; i < 2; i++)
 		if (folio->mm[i] && folio->mm_mapcount[i] > sum->ids[i])
@@ -254,8 +254,8 @@ static int check_pool(struct check *check, uint32_t pooled)
 			   pooled, state->pool, state->pool_free);
 	return state->pool_reserved == check->promised
 		       ? 0
-		       : bad(check, "%llu pages of the hugetlb pool are promised, and %u counted",
-			     (unsigned long long)check->promised, state->pool_reserved);
+		       : bad(check, "%lld pages of the hugetlb pool are promised, and %d counted",
+			     (long long)check->promised, state->pool_reserved);
 }
 
 int check_counts(struct check *check)
@@ -278,6 +278,7 @@ int check_counts(struct check *check)
 		if (check->seen[POOL_FOLIO][slot] != FREE) {
 			error = check_folio(check, slot);
 			pooled += (folio_at(m, slot)->flags & FOLIO_HUGETLB) != 0;
+			check->promised -= (folio_at(m, slot)->flags & FOLIO_PROMISED) != 0;
 		}
 	for (uint32_t slot = 1; !error && slot < m->pools[POOL_SLOT].used; slot++)
 		if (check->seen[POOL_SLOT][slot] != FREE)

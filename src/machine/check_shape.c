@@ -9,7 +9,7 @@
 static const uint32_t of_large = FRAME_LARGE | FRAME_ANON | FRAME_SHARED | FRAME_DETACHED |
 				 FRAME_EXCLUSIVE | FRAME_LAZYFREE | FRAME_POOLED;
 static const uint32_t of_anon = FRAME_ANON | FRAME_EXCLUSIVE | FRAME_BATCHED | FRAME_KSM |
-				FRAME_SWAPCACHE | FRAME_WRITEBACK | FRAME_LAZYFREE;
+				FRAME_SWAPCACHE | FRAME_WRITEBACK | FRAME_LAZYFREE | FRAME_DIRTY;
 static const uint32_t of_object = FRAME_SHARED | FRAME_DETACHED | FRAME_BATCHED;
 static const uint32_t kinds = FRAME_ANON | FRAME_SHARED | FRAME_DETACHED;
 
@@ -39,7 +39,8 @@ static bool large_shape(const struct check *check, uint32_t index)
 	folio = folio_at(m, frame->owner);
 	/* Its folio has been looked at: the head is a frame in use. */
 	return index >= folio->head && index - folio->head < folio_frames(folio) &&
-	       !((frame->flags ^ frame_at(m, folio->head)->flags) & (kinds | FRAME_POOLED)) &&
+	       !((frame->flags ^ frame_at(m, folio->head)->flags) &
+		 (kinds | FRAME_POOLED | FRAME_LAZYFREE)) &&
 	       !(frame->flags & FRAME_POOLED) == !(folio->flags & FOLIO_HUGETLB);
 }
 
@@ -81,7 +82,8 @@ static int anon_shape(struct check *check, uint32_t index)
 	bool wanted;
 
 	if ((frame->flags & ~of_anon) ||
-	    ((frame->flags & FRAME_WRITEBACK) && !(frame->flags & FRAME_SWAPCACHE)))
+	    (frame->flags & FRAME_SWAPCACHE ? frame->flags & (FRAME_LAZYFREE | FRAME_DIRTY)
+					    : frame->flags & FRAME_WRITEBACK))
 		return bad(check, "frame %u is flagged as what it is not", index);
 	if (frame->flags & FRAME_SWAPCACHE) {
 		if (!in_use(check, POOL_SLOT, owner) || slot_at(m, owner)->frame != index)
@@ -169,9 +171,12 @@ static int folio_shape(struct check *check, uint32_t index)
 		    frame_at(m, folio->head + i)->owner != index)
 			return bad(check, "frame %u is no page of its folio", folio->head + i);
 	if ((folio->flags & ~(uint32_t)(FOLIO_SHARED | FOLIO_HUGETLB | FOLIO_EXCLUSIVE |
-					FOLIO_HEAD_SHARED)) ||
+					FOLIO_HEAD_SHARED | FOLIO_DIRTY | FOLIO_PROMISED)) ||
+	    ((folio->flags & FOLIO_DIRTY) &&
+	     (frame_at(m, folio->head)->flags & (FRAME_ANON | FRAME_POOLED)) != FRAME_ANON) ||
 	    ((folio->flags & FOLIO_EXCLUSIVE) && m->state.marker != COW_MARKER_FRAME) ||
-	    ((folio->flags & FOLIO_HUGETLB) && folio->order != pmd_order(m)))
+	    ((folio->flags & FOLIO_HUGETLB) && folio->order != pmd_order(m)) ||
+	    ((folio->flags & FOLIO_PROMISED) && !(folio->flags & FOLIO_HUGETLB)))
 		return bad(check, "folio %u is flagged as what it is not", index);
 	if (!ids_possible(check, folio))
 		return bad(check, "folio %u tells mms apart that are none", index);

@@ -186,6 +186,21 @@ static int check_pte(struct check *check, struct seen_entry *seen)
 	return check_mapping(check, seen);
 }
 
+/* A PMD of hugetlb that maps nothing. */
+static int check_note(struct check *check, const struct seen_entry *seen)
+{
+	uint64_t what = seen->entry & ~PTE_HUGE;
+	bool fits = (seen->vma->flags & VMA_HUGETLB) && what && !(what & ~(PTE_UFFD | PMD_SPENT)) &&
+		    seen->vma->end - seen->page >= pmd_pages(check->m);
+
+	if (!fits || ((what & PTE_UFFD) && !(seen->vma->flags & VMA_UFFD_WP)) ||
+	    ((what & PMD_SPENT) && !(seen->vma->flags & VMA_RESERVED)))
+		return bad(check, "the PMD of page %llu maps nothing, and tells what cannot be",
+			   (unsigned long long)seen->page);
+	check->promised -= (what & PMD_SPENT) != 0;
+	return 0;
+}
+
 static int check_pmd(struct check *check, struct seen_entry *seen)
 {
 	const cow_machine *m = check->m;
@@ -194,6 +209,8 @@ static int check_pmd(struct check *check, struct seen_entry *seen)
 	uint32_t index;
 
 	seen->pmd = true;
+	if (pmd_is_note(seen->entry))
+		return check_note(check, seen);
 	seen->frame = pte_frame(seen->entry);
 	if (!pmd_possible(m) || !(seen->entry & PTE_PRESENT) ||
 	    (seen->entry & UINT32_MAX & ~bits) || seen->vma->end - seen->page < pmd_pages(m))

@@ -80,7 +80,7 @@ static int check_vma(struct check *check, uint32_t mm, uint32_t index, uint32_t 
 			   index);
 	check->mapping += vma->object != 0;
 	if (vma->flags & VMA_RESERVED)
-		check->promised += (vma->end - vma->start) >> m->state.bits[0];
+		check->promised += (int64_t)((vma->end - vma->start) >> m->state.bits[0]);
 	return check_chain(check, index);
 }
 
@@ -162,6 +162,6 @@ int check_object(struct check *check, uint32_t index)
 	    object->pages > m->pages || (object->pages && !(object->flags & OBJECT_FILE)) ||
 	    (object->reserved && object->flags != OBJECT_HUGETLB))
 		return bad(check, "object %u is flagged as what it is not", index);
-	check->promised += object->reserved;
+	check->promised += (int64_t)object->reserved;
 	return object->root ? check_tables(check, &walk, object->root) : 0;
 }

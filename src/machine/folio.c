@@ -248,6 +248,7 @@ static void folio_free(cow_machine *m, uint32_t index)
 	uint32_t head = folio->head, order = folio->order;
 	uint32_t end = head + folio_frames(folio), count;
 
+	m->state.pool_reserved += (folio->flags & FOLIO_PROMISED) != 0;
 	if (folio->flags & FOLIO_HUGETLB)
 		m->state.pool_free++;
 	else
@@ -303,18 +304,35 @@ void folio_unmap_page(cow_machine *m, uint32_t index, uint32_t mm)
 	folio_put(m, owner, 1);
 }
 
+void page_lazyfree(cow_machine *m, uint32_t frame, bool set)
+{
+	bool large = frame_large(m, frame);
+	uint32_t first = large ? folio_of(m, frame)->head : frame, count;
+	uint32_t end = first + (large ? folio_frames(folio_of(m, frame)) : 1);
+	uint32_t flag = set ? FRAME_LAZYFREE : 0;
+
+	for (; first < end; first += count) {
+		struct frame *frames = frames_chunk(m, first, end, &count);
+
+		for (uint32_t i = 0; i < count; i++)
+			frames[i].flags = (frames[i].flags & ~(uint32_t)FRAME_LAZYFREE) | flag;
+	}
+}
+
 void folio_split(cow_machine *m, uint32_t index)
 {
 	struct folio folio;
+	uint32_t dirty;
 
 	folio_settle(m, index);
 	folio = *folio_at(m, index);
+	dirty = folio.flags & FOLIO_DIRTY ? FRAME_DIRTY : 0;
 	machine_count(m, COW_COUNT_FOLIO_SPLITS, 1);
 	pool_give(&m->pools[POOL_FOLIO], index);
 	for (uint32_t i = 0; i < folio_frames(&folio); i++) {
 		struct frame *frame = frame_at(m, folio.head + i);
 
-		frame->flags &= ~(uint32_t)FRAME_LARGE;
+		frame->flags += dirty - FRAME_LARGE; /* it has FRAME_LARGE, and not FRAME_DIRTY */
 		frame->refcount = frame->mapcount;
 		frame->owner = folio.owner;
 		frame_body(m, folio.head + i)->index = folio.index + i;

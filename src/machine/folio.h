@@ -88,7 +88,8 @@ static inline bool folio_splittable(const struct folio *folio)
 	       !(folio->flags & FOLIO_HUGETLB);
 }
 
-/* Makes base pages of a folio that is splittable; those that nothing maps are freed. */
+/* Makes base pages of a folio that is splittable, each as dirty as it was; those that nothing maps are
+ * freed. */
 void folio_split(cow_machine *m, uint32_t folio);
 
 /* ---- any frame ---- */
@@ -122,6 +123,40 @@ static inline bool page_maybe_pinned(const cow_machine *m, uint32_t frame)
 	return frame_large(m, frame) ? folio_of(m, frame)->pincount > 0
 				     : frame_at(m, frame)->refcount >= PIN_BIAS;
 }
+
+/* folio_test_dirty, folio_mark_dirty, folio_clear_dirty of an anonymous page. */
+static inline bool page_dirty(const cow_machine *m, uint32_t frame)
+{
+	const struct frame *at = frame_at(m, frame);
+
+	return at->flags & FRAME_LARGE ? (folio_at(m, at->owner)->flags & FOLIO_DIRTY) != 0
+				       : (at->flags & FRAME_DIRTY) != 0;
+}
+
+static inline void page_make_dirty(cow_machine *m, uint32_t frame)
+{
+	struct frame *at = frame_at(m, frame);
+
+	if (!(at->flags & FRAME_ANON) || (at->flags & (FRAME_SWAPCACHE | FRAME_POOLED)))
+		return;
+	if (at->flags & FRAME_LARGE)
+		folio_at(m, at->owner)->flags |= FOLIO_DIRTY;
+	else
+		at->flags |= FRAME_DIRTY;
+}
+
+static inline void page_make_clean(cow_machine *m, uint32_t frame)
+{
+	struct frame *at = frame_at(m, frame);
+
+	if (at->flags & FRAME_LARGE)
+		folio_at(m, at->owner)->flags &= ~(uint32_t)FOLIO_DIRTY;
+	else
+		at->flags &= ~(uint32_t)FRAME_DIRTY;
+}
+
+/* folio_mark_lazyfree, and folio_set_swapbacked. */
+void page_lazyfree(cow_machine *m, uint32_t frame, bool set);
 
 /* A process has made a page of a large folio, which PTEs map, its own. */
 static inline void folio_head_owned(const cow_machine *m, uint32_t frame)

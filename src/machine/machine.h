@@ -43,7 +43,8 @@ struct machine_state {
 	uint32_t slots;        /* swap slots of the machine; POOL_SLOT's live are in use */
 	uint32_t pool;         /* huge pages of the hugetlb pool, */
 	uint32_t pool_free;    /* of these not in use, */
-	uint32_t pool_reserved; /* and of these promised to mappings */
+	int32_t pool_reserved; /* and of these promised to mappings; less by pages with FOLIO_PROMISED that
+	                          are in use, so that it may be below 0 */
 	uint32_t blocks[MACHINE_ORDERS]; /* by order: free runs of as many frames, aligned; first frame */
 	uint32_t blocked;      /* frames in them; the other free frames are on POOL_FRAME's list, */
 	uint32_t scattered;    /* and as many were so when runs were last made of them */

@@ -140,7 +140,7 @@ bool object_unlink(cow_machine *m, uint32_t index)
 						     .process = mm_at(m, vma->mm)->number,
 						     .object = object->number, .pages = m->pages });
 	object_drop(m, number, 0, m->pages);
-	m->state.pool_reserved -= (uint32_t)object->reserved;
+	m->state.pool_reserved -= (int32_t)object->reserved;
 	pool_give(&m->pools[POOL_OBJECT], number);
 	return true;
 }

@@ -42,24 +42,20 @@ static void mark_side(cow_machine *m, const struct leaf *leaf)
 		      (uint64_t)(pages - 1) * (m->state.marker == COW_MARKER_EXTRA ? 2 : 1));
 }
 
-/* Until v6.3 __split_huge_pmd_locked makes the pages dirty (PG_dirty) and leaves the PTEs clean.  There
- * is no PG_dirty here, and what madvise free gave up must not be lost, so those stay dirty. */
-static bool split_cleans(const cow_machine *m, uint64_t pmd)
+/* __split_huge_pmd_locked: a dirty PMD makes the folio dirty (PG_dirty), and until v6.1 the PTEs are clean
+ * then. */
+static void split_dirty(cow_machine *m, uint64_t *pmd)
 {
-	uint32_t first = pte_frame(pmd);
-
-	if (!(m->policy->flags & COW_POLICY_SPLIT_CLEANS) || !(pmd & PTE_DIRTY) || PLANTED(62))
-		return false;
-	for (uint32_t i = 0; i < pmd_pages(m); i++)
-		if (frame_at(m, first + i)->flags & FRAME_LAZYFREE)
-			return false;
-	return true;
+	if (!(*pmd & PTE_DIRTY) || (*pmd & PTE_SPECIAL))
+		return;
+	page_make_dirty(m, pte_frame(*pmd));
+	if ((m->policy->flags & COW_POLICY_SPLIT_CLEANS) && !PLANTED(62))
+		*pmd &= ~PTE_DIRTY;
 }
 
 void pmd_split(cow_machine *m, uint32_t mm, struct leaf *leaf)
 {
-	if (split_cleans(m, *leaf->pmd))
-		*leaf->pmd &= ~PTE_DIRTY;
+	split_dirty(m, leaf->pmd);
 	pmd_split_alike(m, mm, leaf);
 }
 

@@ -40,7 +40,8 @@ static bool search_page(cow_machine *m, const struct search *search, uint32_t vm
 
 		*next = mapping.leaf.first + pmd_pages(m);
 		mapping.page = mapping.leaf.first;
-		if ((pmd & PTE_SPECIAL) || pte_frame(pmd) > search->frame + search->frames - 1 ||
+		if ((pmd & (PTE_SPECIAL | PTE_PRESENT)) != PTE_PRESENT ||
+		    pte_frame(pmd) > search->frame + search->frames - 1 ||
 		    pte_frame(pmd) + pmd_pages(m) <= search->frame)
 			return true;
 		return search->visit(m, &mapping, search->ctx) && !search_done(m, search);

@@ -65,7 +65,7 @@ void cache_remove(cow_machine *m, uint32_t index)
 
 	cache_tell(m, COW_CHANGE_UNCACHE, index, slot);
 	frame->owner = slot_at(m, slot)->owner;
-	frame->flags &= ~(uint32_t)(FRAME_SWAPCACHE | FRAME_WRITEBACK);
+	frame->flags += FRAME_DIRTY - FRAME_SWAPCACHE; /* it has the one, and not the other */
 	slot_at(m, slot)->frame = 0;
 	slot_at(m, slot)->owner = 0;
 	if (!slot_at(m, slot)->count)

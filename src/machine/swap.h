@@ -51,10 +51,10 @@ uint32_t slot_alloc(cow_machine *m);
 /* swap_writepage: the slot of a cached frame holds what the frame does.  Tells the observers. */
 void slot_write(cow_machine *m, uint32_t frame);
 
-/* add_to_swap_cache, and its reference.  Tells the observers. */
+/* add_to_swap_cache, and its reference, of a page without FRAME_DIRTY.  Tells the observers. */
 void cache_add(cow_machine *m, uint32_t frame, uint32_t slot);
-/* delete_from_swap_cache, and its reference; frees the slot if nothing names it, and the frame with
- * its last reference.  Tells the observers. */
+/* delete_from_swap_cache, and its reference, of a page that is not under writeback: it is dirty then.  Frees
+ * the slot if nothing names it, and the frame with its last reference.  Tells the observers. */
 void cache_remove(cow_machine *m, uint32_t frame);
 /* folio_free_swap: the same if nothing names the slot and it is not being written. */
 bool cache_free(cow_machine *m, uint32_t frame);

@@ -48,6 +48,12 @@ static inline bool pte_is_marker(uint64_t pte)
 	return pte == PTE_UFFD;
 }
 
+/* Of hugetlb: an entry that maps nothing, and only tells something of what will be mapped. */
+static inline bool pmd_is_note(uint64_t pmd)
+{
+	return (pmd & (PTE_HUGE | PTE_PRESENT)) == PTE_HUGE;
+}
+
 static inline uint64_t pte_make(uint32_t frame, uint64_t flags)
 {
 	return (uint64_t)frame << 32 | flags;

@@ -37,9 +37,12 @@ enum frame_flags {
 	                         the PTEs that map this frame beside the folio's `every` */
 	FRAME_SWAPCACHE = 128, /* in the swap cache, which holds a reference; owner is the slot */
 	FRAME_WRITEBACK = 256, /* is being written to its slot */
-	FRAME_LAZYFREE = 512,  /* madvise free: no swap backs it until it is dirty again */
+	FRAME_LAZYFREE = 512,  /* madvise free: no PG_swapbacked, until reclaim finds it dirty; all frames of a
+	                          folio, or none */
 	FRAME_POOLED = 1024,   /* of the hugetlb pool: no frame of the machine's own */
 	FRAME_DETACHED = 2048, /* of an object that is no more; references hold it */
+	FRAME_DIRTY = 4096,    /* PG_dirty of an anonymous page.  Not kept of one in the swap cache, which is
+	                          dirty when it leaves; of a large folio see FOLIO_DIRTY */
 };
 
 /* The counts of a frame: what fork touches, and nothing else. */
@@ -62,11 +65,14 @@ _Static_assert(sizeof(struct frame) + sizeof(struct frame_body) == 32, "32 bytes
 enum { FRAME_SHIFT = 12 }; /* 4096 frames a chunk: 64 KiB of each half */
 
 enum folio_flags {
-	FOLIO_SHARED = 1,  /* more than one mm may map it (FOLIO_MM_IDS_SHARED) */
+	FOLIO_SHARED = 1,  /* more than one mm may map it (FOLIO_MM_IDS_SHARED_BIT) */
 	FOLIO_HUGETLB = 2, /* of the hugetlb pool; never split */
 	FOLIO_EXCLUSIVE = 4, /* each of its frames is FRAME_EXCLUSIVE, whatever it says itself */
 	FOLIO_HEAD_SHARED = 8, /* no PMD maps it, and fork shared its first page since that had the marker;
 	                          PG_anon_exclusive of that page stays as it was when nothing maps it */
+	FOLIO_PROMISED = 16, /* of hugetlb: when it is free, it is reserved for who was promised it
+	                        (hugetlb_restore_reserve) */
+	FOLIO_DIRTY = 32, /* PG_dirty, which an anonymous folio has as a whole */
 };
 
 /* A large folio: its frames lie behind each other, aligned to their number. */
@@ -117,9 +123,13 @@ struct item {
                                       PTE_SPECIAL, the huge zero page, which is frame 0 all over */
 #define PTE_SOFT     UINT64_C(512) /* soft-dirty: written since the last clear_refs */
 #define PTE_UFFD     UINT64_C(1024) /* userfaultfd write-protects it; alone, a PTE marker: nothing is
-                                       mapped, and what is mapped next will be protected */
+                                       mapped, and what is mapped next will be protected; so it is with
+                                       PTE_HUGE of hugetlb */
 #define PTE_SWAP     UINT64_C(2048) /* not present: names a swap slot; cow_entry_swapped() knows it.  Where
                                       the marker lives in the frame, PTE_MARKER stands in for it */
+
+/* An entry with PTE_HUGE alone, of hugetlb, maps nothing, and has PTE_UFFD, this, or both. */
+#define PMD_SPENT    PTE_DIRTY     /* the VMA was promised a huge page here, and the promise is used up */
 
 /* Beside a table: how full it is, and the extra table of the marker's home COW_MARKER_EXTRA. */
 struct table_info {

@@ -270,7 +270,7 @@ static struct composed *compose(const struct cow_allocator *allocator,
 	policy->kernels = "none (composed)";
 	/* The flags belong to the decisions that need them.  Rules of some decisions never count
 	 * the mappings of single pages. */
-	_Static_assert(COW_POLICY_FLAGS_END == COW_POLICY_FORK_OPENS_HUGETLB + 1,
+	_Static_assert(COW_POLICY_FLAGS_END == COW_POLICY_LOSES_NOTHING + 1,
 		       "each flag is thought of here");
 	policy->flags = (from[COW_DECIDE_FORK]->flags & COW_POLICY_FORK_COPIES_FREELY) |
 			(from[COW_DECIDE_PMD]->flags & COW_POLICY_HUGE_ZERO_UNADVISED) |
@@ -280,7 +280,12 @@ static struct composed *compose(const struct cow_allocator *allocator,
 					COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_UFFD_FILES |
 					COW_POLICY_SPLIT_MAPS_ZERO | COW_POLICY_SPLIT_CLEANS |
 					COW_POLICY_FORCE_OPENS_HUGETLB |
-					COW_POLICY_FORK_OPENS_HUGETLB));
+					COW_POLICY_FORK_OPENS_HUGETLB | COW_POLICY_HUGETLB_RENEWS |
+					COW_POLICY_HUGETLB_RENEWS_SHARED |
+					COW_POLICY_HUGETLB_UNSHARE_UNMARKS |
+					COW_POLICY_ADVICE_SPLITS | COW_POLICY_LAZYFREE_BY_PAGE |
+					COW_POLICY_LAZYFREE_SPLITS |
+					COW_POLICY_LOSES_NOTHING));
 	for (unsigned id = 0; id < COW_DECISION_COUNT; id++) {
 		policy->decide[id] = from[id]->decide[id];
 		if (counting >> id & 1)

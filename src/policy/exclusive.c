@@ -51,8 +51,8 @@ static const struct cow_rule *large_folio_write(struct cow_view v)
 static const struct cow_rule *exclusive_6_2_write(struct cow_view v)
 {
 	RULE(large, COPY, 0, "large",
-	     "v6.12: wp_can_reuse_anon_folio reuses no page of a large folio, so that it is let go "
-	     "of sooner");
+	     "v6.9 to v6.14: wp_can_reuse_anon_folio reuses no page of a large folio, so that it "
+	     "is let go of sooner");
 
 	return !v.exclusive && v.order ? &large : exclusive_write(v);
 }
@@ -146,11 +146,12 @@ const struct cow_rule *exclusive_6_14_force(struct cow_view v)
 	return v.soft_dirty || v.uffd_wp ? &tracked : &exclusive;
 }
 
-/* v6.18 was seen to write hugetlb pages like any other; v6.14 is believed to have begun. */
+/* Since v6.14 hugetlb pages are written like any others. */
 const struct cow_rule *exclusive_force(struct cow_view v)
 {
 	RULE(hugetlb, REFUSE, 0, "force-hugetlb",
-	     "v6.1 to v6.13: check_vma_flags: hugetlb does not support FOLL_FORCE writes");
+	     "v6.0 to v6.13: hugetlb_wp, since v6.2 check_vma_flags: hugetlb does not support "
+	     "FOLL_FORCE writes");
 
 	return v.hugetlb && !v.vma_write ? &hugetlb : exclusive_6_14_force(v);
 }
@@ -200,7 +201,9 @@ const struct cow_policy policy_exclusive_5_19 = {
 	.marker = COW_MARKER_FRAME,
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
 		 COW_POLICY_KSM_KEEPS_UNREADABLE | COW_POLICY_UFFD_FILES |
-		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORK_OPENS_HUGETLB,
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORK_OPENS_HUGETLB |
+		 COW_POLICY_HUGETLB_UNSHARE_UNMARKS |
+		 COW_POLICY_ADVICE_SPLITS | COW_POLICY_LAZYFREE_BY_PAGE,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_write,
 		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
@@ -233,7 +236,8 @@ const struct cow_policy policy_exclusive_6_2 = {
 	.marker = COW_MARKER_FRAME,
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
 		 COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
-		 COW_POLICY_FORK_OPENS_HUGETLB,
+		 COW_POLICY_FORK_OPENS_HUGETLB | COW_POLICY_HUGETLB_RENEWS |
+		 COW_POLICY_LAZYFREE_BY_PAGE,
 	.decide = {
 		[COW_DECIDE_WRITE] = exclusive_6_2_write,
 		[COW_DECIDE_PMD] = exclusive_5_19_pmd,
@@ -289,7 +293,8 @@ const struct cow_policy policy_exclusive = {
 	.kernels = "6.15 onwards (is 6.18.44)",
 	.marker = COW_MARKER_FRAME,
 	.flags = COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
-		 COW_POLICY_HUGE_ZERO_UNADVISED,
+		 COW_POLICY_HUGE_ZERO_UNADVISED | COW_POLICY_HUGETLB_RENEWS |
+		 COW_POLICY_HUGETLB_RENEWS_SHARED,
 	.decide = EXCLUSIVE_DECISIONS,
 };
 
@@ -300,6 +305,7 @@ const struct cow_policy policy_pte_exclusive = {
 	.kernels = "none (proposed in December 2021)",
 	.marker = COW_MARKER_PTE,
 	.flags = COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
-		 COW_POLICY_HUGE_ZERO_UNADVISED,
+		 COW_POLICY_HUGE_ZERO_UNADVISED | COW_POLICY_HUGETLB_RENEWS |
+		 COW_POLICY_HUGETLB_RENEWS_SHARED,
 	.decide = EXCLUSIVE_DECISIONS,
 };

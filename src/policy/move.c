@@ -14,9 +14,11 @@
 const struct cow_rule *migrate_unreferenced(struct cow_view v)
 {
 	RULE(referenced, REFUSE, 0, "migrate-referenced",
-	     "migrate_page_move_mapping: a reference that neither mappings nor caches explain");
+	     "migrate_page_move_mapping, later folio_migrate_mapping: a reference that neither "
+	     "mappings nor caches explain");
 	RULE(allow, ALLOW, 0, "migrate",
-	     "migrate_page_move_mapping: mappings and caches explain all references");
+	     "migrate_page_move_mapping, later folio_migrate_mapping: mappings and caches explain "
+	     "all references");
 
 	return is_referenced(v) ? &referenced : &allow;
 }
@@ -24,8 +26,8 @@ const struct cow_rule *migrate_unreferenced(struct cow_view v)
 const struct cow_rule *exclusive_migrate(struct cow_view v)
 {
 	RULE(pinned, REFUSE, 0, "migrate-exclusive-pinned",
-	     "v5.19+: try_to_migrate_one: folio_try_share_anon_rmap_pte keeps an exclusive page "
-	     "that may be pinned");
+	     "v5.19+: try_to_migrate_one: page_try_share_anon_rmap, since v6.8 "
+	     "folio_try_share_anon_rmap_pte, keeps an exclusive page that may be pinned");
 
 	return v.exclusive && v.maybe_pinned ? &pinned : migrate_unreferenced(v);
 }
@@ -49,8 +51,8 @@ const struct cow_rule *merge_unreferenced(struct cow_view v)
 const struct cow_rule *exclusive_merge(struct cow_view v)
 {
 	RULE(pinned, REFUSE, 0, "merge-exclusive-pinned",
-	     "v5.19+: write_protect_page: folio_try_share_anon_rmap_pte keeps an exclusive page "
-	     "that may be pinned");
+	     "v5.19+: write_protect_page: page_try_share_anon_rmap, since v6.8 "
+	     "folio_try_share_anon_rmap_pte, keeps an exclusive page that may be pinned");
 
 	return v.exclusive && v.maybe_pinned ? &pinned : merge_unreferenced(v);
 }

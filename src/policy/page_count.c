@@ -46,23 +46,21 @@ const struct cow_rule *page_count_write(struct cow_view v)
 const struct cow_rule *page_count_5_18_write(struct cow_view v)
 {
 	RULE(ksm, COPY, 0, "ksm",
-	     "v5.18+: do_wp_page, later wp_can_reuse_anon_folio, copies KSM pages");
+	     "v5.18+: do_wp_page, since v6.7 wp_can_reuse_anon_folio, copies KSM pages");
 	RULE(many, COPY, 0, "many-references",
-	     "v5.18+: wp_can_reuse_anon_folio: more than 3 references, more than can be drained "
-	     "or freed");
+	     "v5.18+: do_wp_page: more than 3 references, more than can be drained or freed");
 	RULE(drain, DRAIN_LRU, 0, "drain",
-	     "v5.18+: wp_can_reuse_anon_folio: not on the LRU list yet, so this CPU's batch may "
-	     "hold a reference");
+	     "v5.18+: do_wp_page: not on the LRU list yet, so this CPU's batch may hold a "
+	     "reference");
 	RULE(referenced, COPY, 0, "referenced",
-	     "v5.18+: wp_can_reuse_anon_folio: a reference that is neither the mapping's nor the "
-	     "swap cache's");
+	     "v5.18+: do_wp_page: a reference that is neither the mapping's nor the swap cache's");
 	RULE(free, FREE_SWAP, 0, "free-swap",
-	     "v5.18+: wp_can_reuse_anon_folio: the swap cache may have the only other reference");
+	     "v5.18+: do_wp_page: the swap cache may have the only other reference");
 	RULE(busy, COPY, 1, "swap-cache-busy",
-	     "v5.18+: folio_free_swap: the page is being written, or another swap entry names "
-	     "its slot");
+	     "v5.18+: try_to_free_swap, later folio_free_swap: the page is being written, or "
+	     "another swap entry names its slot");
 	RULE(count_1, REUSE, 1, "count-1",
-	     "v5.18+: wp_can_reuse_anon_folio: one reference, once the swap cache is freed");
+	     "v5.18+: do_wp_page: one reference, once the swap cache is freed");
 
 	if (v.ksm)
 		return &ksm;
@@ -104,7 +102,7 @@ static const struct cow_rule *page_count_2_6_gup(struct cow_view v)
 	return v.req_fast ? &fast : gup_take(v);
 }
 
-/* The check for a dirty PTE came with v2.6.13, was lost, and came back with v4.8.3. */
+/* v2.6.13-rc5 looked for a dirty PTE; no release did before v4.8.3. */
 static const struct cow_rule *page_count_2_6_force(struct cow_view v)
 {
 	RULE(faulted, TAKE, 0, "force-faulted",
@@ -123,7 +121,9 @@ const struct cow_policy policy_page_count_2_6 = {
 	.kernels = "until 2.6.12 (is 2.6.12)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
 		 COW_POLICY_FORK_COPIES_HUGETLB |
-		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB |
+		 COW_POLICY_ADVICE_SPLITS | COW_POLICY_LAZYFREE_BY_PAGE |
+		 COW_POLICY_LAZYFREE_SPLITS,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_2_6_write,
 		[COW_DECIDE_PMD] = page_count_2_6_pmd,
@@ -155,7 +155,9 @@ const struct cow_policy policy_page_count = {
 	.kernels = "5.9 to 5.17 (is 5.10.262)",
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
 		 COW_POLICY_FORK_COPIES_HUGETLB |
-		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB,
+		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB |
+		 COW_POLICY_ADVICE_SPLITS | COW_POLICY_LAZYFREE_BY_PAGE |
+		 COW_POLICY_LAZYFREE_SPLITS,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_write,
 		[COW_DECIDE_PMD] = mapcount_pmd,
@@ -188,7 +190,8 @@ const struct cow_policy policy_page_count_5_18 = {
 	.flags = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COUNTS_PAGES | COW_POLICY_COLLAPSE_WRITABLE |
 		 COW_POLICY_FORK_COPIES_HUGETLB |
 		 COW_POLICY_SPLIT_CLEANS | COW_POLICY_FORCE_OPENS_HUGETLB |
-		 COW_POLICY_FORK_OPENS_HUGETLB,
+		 COW_POLICY_FORK_OPENS_HUGETLB | COW_POLICY_ADVICE_SPLITS |
+		 COW_POLICY_LAZYFREE_BY_PAGE,
 	.decide = {
 		[COW_DECIDE_WRITE] = page_count_5_18_write,
 		[COW_DECIDE_PMD] = page_count_5_18_pmd,

@@ -63,14 +63,14 @@ cow_decide_fn track_clear;         /* the child starts without the mark */
 
 /* page_count.c */
 cow_decide_fn page_count_write;      /* v5.9 to v5.17: do_wp_page */
-cow_decide_fn page_count_5_18_write; /* v5.18: do_wp_page; later wp_can_reuse_anon_folio */
+cow_decide_fn page_count_5_18_write; /* v5.18: do_wp_page; since v6.7 wp_can_reuse_anon_folio */
 cow_decide_fn page_count_fork;       /* v5.9 to v5.11: copy_present_page */
 cow_decide_fn page_count_5_12_fork;  /* v5.12 to v5.18: and copy_hugetlb_page_range */
 
 /* exclusive.c */
 cow_decide_fn exclusive_fork;    /* v5.19+: page_try_dup_anon_rmap */
 cow_decide_fn exclusive_gup;     /* v6.2+: gup_must_unshare */
-cow_decide_fn exclusive_force;   /* v6.0 to v6.13: can_follow_write_pte */
+cow_decide_fn exclusive_force;   /* v6.0 to v6.13: can_follow_write_pte, hugetlb refused */
 cow_decide_fn exclusive_6_14_force; /* v6.14+: hugetlb too */
 cow_decide_fn exclusive_protect; /* v6.2+: can_change_pte_writable */
 
@@ -81,7 +81,7 @@ cow_decide_fn mapcount_pmd;         /* v5.8 to v5.17: it splits */
 cow_decide_fn page_count_5_18_pmd;  /* v5.18 */
 cow_decide_fn exclusive_5_19_pmd;   /* v5.19 to v6.12 */
 cow_decide_fn exclusive_pmd;        /* v6.13+: a huge page for the huge zero page */
-cow_decide_fn hugetlb_write;        /* hugetlb_wp */
+cow_decide_fn hugetlb_write;        /* hugetlb_cow, since v5.19 hugetlb_wp */
 cow_decide_fn fork_pmd_share;       /* until v5.8: copy_huge_pmd */
 cow_decide_fn page_count_fork_pmd;  /* v5.9 to v5.18 */
 cow_decide_fn exclusive_fork_pmd;   /* v5.19+ */
@@ -91,17 +91,17 @@ cow_decide_fn collapse_unreferenced; /* v5.18+ */
 
 /* swap.c */
 cow_decide_fn swap_out_always;        /* until v5.10: reclaim looks at no pin */
-cow_decide_fn page_count_swap_out;    /* v5.11+: shrink_folio_list */
+cow_decide_fn page_count_swap_out;    /* v5.11+: shrink_page_list, later shrink_folio_list */
 cow_decide_fn exclusive_swap_out;     /* v5.19+: and try_to_unmap_one */
 cow_decide_fn pageout_mapped_once;    /* v5.4 to v5.19: madvise_cold_or_pageout_pte_range */
 cow_decide_fn exclusive_5_19_pageout; /* v6.0 and v6.1 */
-cow_decide_fn exclusive_6_2_pageout;  /* v6.9 to v6.14: folio_likely_mapped_shared */
+cow_decide_fn exclusive_6_2_pageout;  /* v6.10 to v6.14: folio_likely_mapped_shared */
 cow_decide_fn exclusive_pageout;      /* v6.15+: folio_maybe_mapped_shared */
 cow_decide_fn page_count_2_6_swap_in; /* v2.6.12: do_swap_page */
 cow_decide_fn mapcount_swap_in;       /* v2.6.13 to v5.17 */
 cow_decide_fn page_count_5_18_swap_in; /* v5.18 */
-cow_decide_fn exclusive_5_19_swap_in; /* v5.19 to v6.1 */
-cow_decide_fn exclusive_swap_in;      /* v6.12+ */
+cow_decide_fn exclusive_5_19_swap_in; /* v5.19 to v6.10 */
+cow_decide_fn exclusive_swap_in;      /* v6.11+ */
 
 /* Whether more than one mm may map the folio, as v6.12 and as v6.15+ guess. */
 static inline bool likely_mapped_shared(struct cow_view v)
@@ -115,11 +115,11 @@ static inline bool maybe_mapped_shared(struct cow_view v)
 }
 
 /* wp.c */
-cow_decide_fn uffd_readonly;      /* until v6.1: mwriteprotect_range upgrades nothing */
+cow_decide_fn uffd_readonly;      /* until v6.2: mwriteprotect_range upgrades nothing */
 cow_decide_fn clean_always;       /* until v5.10: clear_soft_dirty */
 cow_decide_fn clean_unpinned;     /* v5.11+: pte_is_pinned */
 cow_decide_fn mapcount_numa;      /* until v5.16: change_pte_range */
-cow_decide_fn page_count_numa;    /* v5.17 to v6.1 */
+cow_decide_fn page_count_numa;    /* v5.17 to v6.1; v6.2 to v6.9 save no permission */
 cow_decide_fn exclusive_6_2_numa; /* v6.10 to v6.14 */
 cow_decide_fn exclusive_numa;     /* v6.15+ */
 

@@ -26,9 +26,11 @@ const struct cow_rule *swap_out_always(struct cow_view v)
 const struct cow_rule *page_count_swap_out(struct cow_view v)
 {
 	RULE(pinned, REFUSE, 0, "swap-out-maybe-pinned",
-	     "v5.11+: shrink_folio_list: what may be pinned is not added to the swap cache");
+	     "v5.11+: shrink_page_list, later shrink_folio_list: what may be pinned is not added "
+	     "to the swap cache");
 	RULE(allow, ALLOW, 0, "swap-out",
-	     "v5.11+: shrink_folio_list: not pinned, or in the swap cache already");
+	     "v5.11+: shrink_page_list, later shrink_folio_list: not pinned, or in the swap cache "
+	     "already");
 
 	return v.maybe_pinned && !v.swapcache ? &pinned : &allow;
 }
@@ -36,8 +38,8 @@ const struct cow_rule *page_count_swap_out(struct cow_view v)
 const struct cow_rule *exclusive_swap_out(struct cow_view v)
 {
 	RULE(pinned, REFUSE, 0, "swap-out-exclusive-pinned",
-	     "v5.19+: try_to_unmap_one: folio_try_share_anon_rmap_pte keeps an exclusive page that "
-	     "may be pinned");
+	     "v5.19+: try_to_unmap_one: page_try_share_anon_rmap, since v6.8 "
+	     "folio_try_share_anon_rmap_pte, keeps an exclusive page that may be pinned");
 
 	return v.exclusive && v.maybe_pinned ? &pinned : page_count_swap_out(v);
 }
@@ -65,9 +67,9 @@ const struct cow_rule *exclusive_5_19_pageout(struct cow_view v)
 const struct cow_rule *exclusive_6_2_pageout(struct cow_view v)
 {
 	RULE(shared, REFUSE, 0, "pageout-likely-shared",
-	     "v6.9 to v6.14: folio_likely_mapped_shared: a page of the folio is mapped twice");
+	     "v6.10 to v6.14: folio_likely_mapped_shared: a page of the folio is mapped twice");
 	RULE(allow, ALLOW, 0, "pageout",
-	     "v6.9 to v6.14: folio_likely_mapped_shared: no page of the folio is mapped twice");
+	     "v6.10 to v6.14: folio_likely_mapped_shared: no page of the folio is mapped twice");
 
 	if (v.in_batch)
 		return &pageout_batched;
@@ -199,7 +201,7 @@ static const struct cow_rule *swap_in_not_owned(struct cow_view v)
 const struct cow_rule *exclusive_5_19_swap_in(struct cow_view v)
 {
 	RULE(read, OWN, 0, "swap-in-own",
-	     "v5.19 to v6.1: do_swap_page: exclusive, but a read, or write-protected by "
+	     "v5.19 to v6.10: do_swap_page: exclusive, but a read, or write-protected by "
 	     "userfaultfd");
 	RULE(write, WRITABLE, 0, "swap-in-own-write",
 	     "v5.19+: do_swap_page: exclusive, never in the swap cache, or one reference");
@@ -213,10 +215,10 @@ const struct cow_rule *exclusive_5_19_swap_in(struct cow_view v)
 const struct cow_rule *exclusive_swap_in(struct cow_view v)
 {
 	RULE(protected, OWN, 0, "swap-in-own",
-	     "v6.12+: do_swap_page: exclusive, but without VM_WRITE, or the next write is to be "
+	     "v6.11+: do_swap_page: exclusive, but without VM_WRITE, or the next write is to be "
 	     "noticed");
 	RULE(writable, WRITABLE, 0, "swap-in-own-writable",
-	     "v6.12+: do_swap_page: exclusive, never in the swap cache, or one reference: writable "
+	     "v6.11+: do_swap_page: exclusive, never in the swap cache, or one reference: writable "
 	     "even after a read");
 	const struct cow_rule *rule = swap_in_not_owned(v);
 

@@ -73,7 +73,8 @@ const struct cow_rule *page_count_5_18_pmd(struct cow_view v)
 	RULE(free, FREE_SWAP, 0, "pmd-free-swap",
 	     "v5.18+: do_huge_pmd_wp_page: the swap cache may have the only other references");
 	RULE(busy, SPLIT, 1, "pmd-swap-cache-busy",
-	     "v5.18+: folio_free_swap: the page is being written, or a swap entry names a slot");
+	     "v5.18+: try_to_free_swap, later folio_free_swap: the page is being written, or a "
+	     "swap entry names a slot");
 	RULE(count_1, REUSE, 1, "pmd-count-1",
 	     "v5.18+: do_huge_pmd_wp_page: one reference, once the swap cache is freed");
 
@@ -107,10 +108,10 @@ const struct cow_rule *exclusive_pmd(struct cow_view v)
 const struct cow_rule *hugetlb_write(struct cow_view v)
 {
 	RULE(mapped_once, REUSE, 1, "hugetlb-mapped-once",
-	     "hugetlb_wp: mapped once, whoever else holds a reference: a copy might empty the "
-	     "pool");
+	     "hugetlb_cow, since v5.19 hugetlb_wp: mapped once, whoever else holds a reference: a "
+	     "copy might empty the pool");
 	RULE(shared, COPY, 1, "hugetlb-shared",
-	     "hugetlb_wp: mapped more than once, or a file's page");
+	     "hugetlb_cow, since v5.19 hugetlb_wp: mapped more than once, or a file's page");
 
 	return v.anon && v.mapcount == 1 ? &mapped_once : &shared;
 }

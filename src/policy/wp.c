@@ -13,7 +13,7 @@
 const struct cow_rule *uffd_readonly(struct cow_view v)
 {
 	RULE(readonly, READONLY, 0, "uffd-no-upgrade",
-	     "until v6.1: mwriteprotect_range leaves the PTE to the next write fault");
+	     "until v6.2: mwriteprotect_range leaves the PTE to the next write fault");
 
 	(void)v;
 	return &readonly;
@@ -69,7 +69,7 @@ const struct cow_rule *mapcount_numa(struct cow_view v)
 const struct cow_rule *page_count_numa(struct cow_view v)
 {
 	RULE(shared, REFUSE, 0, "numa-referenced",
-	     "v5.17 to v6.1 (v5.10.y too): change_pte_range: page_count is not 1: another "
+	     "v5.17 to v6.9 (v5.10.y too): change_pte_range: page_count is not 1: another "
 	     "mapping, a pin, the swap cache");
 	const struct cow_rule *skip = numa_skip(v);
 

@@ -29,6 +29,17 @@ fuzz 0 --count 20 --profile gup,swap --policy ideal
 grep -Eq '^gup +10 ' "$dir/out" && grep -Eq '^swap +10 ' "$dir/out" || fail "two profiles"
 grep -q '^base' "$dir/out" && fail "a profile that nobody wants"
 
+# Left out: what a word means, and the profile that is about it, unless that was asked for.
+fuzz 0 --count 60 --without swap,hugetlb,refs --policy exclusive
+grep -Eq '^(swap|hugetlb|gup) ' "$dir/out" && fail "a profile of what is left out"
+grep -Eq '^all +10 ' "$dir/out" || fail "six profiles are left"
+fuzz 1 --profile base,ksm --without ksm
+grep -q -- '--without ksm: profile ksm is about that' "$dir/err" || fail "a profile with nothing left"
+fuzz 1 --without swap,kms
+grep -q "unknown word of --without 'kms': did you mean 'ksm'" "$dir/err" || fail "unknown word"
+fuzz 1 --without swap,
+fuzz 1 --without
+
 # Nothing saved where nothing differs, but the folder is there.
 fuzz 0 --count 9 --policy exclusive --shrink-to "$dir/found"
 [ -d "$dir/found" ] && [ -z "$(ls "$dir/found")" ] || fail "the folder"

@@ -32,6 +32,18 @@ fuzz 10 $again
 grep -q "^# $kind\$" "$dir/out" || fail "made again, it is another difference than $kind"
 grep -q '^1 scenarios, .* 1 comparisons: 1 differ$' "$dir/out" || fail "one scenario"
 
+# Without references nothing leaks.  What is found otherwise says what was left out, and is made again so.
+fuzz 0 --count 300 --without refs --policy "$policy"
+fuzz 10 --count 300 --without thp,swap --policy "$policy"
+grep -v '^#' "$dir/out" | grep -Eq '( thp|hugepage|pageout|swap-out)' && fail "what was to be left out"
+again=$(sed -n 's/^# cowlab fuzz //p' "$dir/out" | head -n 1)
+case $again in
+*' --without thp,swap --policy '*) ;;
+*) fail "made again with: $again" ;;
+esac
+# shellcheck disable=SC2086 # words are meant to be split
+fuzz 10 $again
+
 # Saved: each sort in a file whose every assertion holds there, and not under the sound policy.
 fuzz 10 --count 300 --policy "$policy" --shrink-to "$dir/found"
 count=0

@@ -21,6 +21,26 @@ expect() { # CODE TEXT ARGUMENT... <SCENARIO
 printf 'process P\nP: mmap a 1\nP: get r a write\n' | expect 3 '<stdin>:3: no system call' -
 printf 'frames 16\nprocess P\nP: mmap a 1\n' | expect 3 'cannot be made so small' -
 printf 'lru-batch 3\nprocess P\nP: mmap a 1\n' | expect 3 'and cannot be set' -
+printf 'process P\nP: mmap a 1\nP: pin r a write longterm times 2000\n' |
+	expect 3 'no more than 1024 buffers' --compare -
+printf 'process P\nP: mmap a 5000\nP: write a 1\n' |
+	expect 3 '3: the 4096 frames of the scenario' --compare -
+printf 'process P\nfile F 0\nP: mmap a 1 file F\nP: read a -> sigbus\n' | expect 0 'sigbus' -
+printf 'process P\r\nP: mmap a 1\r\nP: write a 1' | expect 0 'write a 1' -
+printf 'process P\nrepeat 0\nend\n' | expect 2 'too small' -
+printf 'process P\nP: mmap a 99999999999\n' | expect 2 'too large' -
+{
+	printf 'process'
+	seq -f ' P%.0f' 200
+	echo
+} | tr -d '\n' | sed 's/$/\n/' | expect 3 'too many processes' -
+dd if=/dev/urandom bs=65536 count=16 2>/dev/null | expect 2 'error' -
+expect 2 'no `process' - </dev/null
+[ "$(id -u)" -ne 0 ] || [ ! -c /dev/full ] || {
+	code=0
+	printf 'process P\nP: mmap a 1\n' | "$cowlab" host - >/dev/full 2>/dev/null || code=$?
+	[ "$code" -eq 3 ] || { echo "a full disk: exit $code" && exit 1; }
+}
 printf 'process P\nP: mmap a\n' | expect 2 'error' -
 expect 3 'no such file' ./none.cow
 printf 'process P\nP: mmap a 1\nP: read a\n' | expect 1 'one policy' --compare --policy all -

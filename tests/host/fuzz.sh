@@ -73,6 +73,17 @@ if [ "$code" -ne 10 ] && ! grep -q 'skipped' "$scratch/out"; then
 	echo "kernels.cow: exit $code, not 10" && cat "$scratch/out" && exit 1
 fi
 
+# Sizes of huge pages are the system's: no advice can mean a second one beside `thp order K`, unless it changes nothing.
+for region in a b; do
+	printf 'process P\n\nP: mmap a 16 thp order 4\nP: mmap b 16 after a\nP: madvise %s hugepage\nP: write a 1\n' \
+		$region >"$scratch/sizes-$region.cow"
+done
+"$cowlab" host --compare --facts "$scratch/sizes-a.cow" "$scratch/sizes-b.cow" >"$scratch/out" 2>&1 || :
+if ! grep -q 'sizes-b.cow:5: the advice means huge pages of a second size' "$scratch/out" ||
+	! grep -Eq 'sizes-a.cow  (agrees|skipped: .*(off here|no huge pages of that order))' "$scratch/out"; then
+	cat "$scratch/out" && exit 1
+fi
+
 code=0
 "$cowlab" fuzz --host --policy mapcount,exclusive --count 1 >/dev/null 2>&1 || code=$?
 [ "$code" -eq 1 ] || { echo "two policies: exit $code, not 1" && exit 1; }

@@ -2,8 +2,9 @@
  *
  * usage: host_kill COWLAB PATTERN [WORD]
  * Kills sessions of `cowlab host` at random moments, and proves that nothing stays behind: the
- * session itself, everything of its terminal's group, a worker, or the guardian; over the scenarios
- * that match PATTERN.  With WORD the program has a planted fault, and something with WORD in its
+ * session itself, everything of its group, a worker, the guardian, or by closing the terminal; by
+ * SIGKILL, SIGTERM, SIGINT and SIGHUP; over the scenarios that match PATTERN, and a search of
+ * `cowlab fuzz --host` with two scenarios at a time.  With WORD the program has a planted fault, and something with WORD in its
  * name must be found left behind; it is put back.
  * COWLAB_KILLS: how many (20); COWLAB_KILL_SEED: of the moments (1).
  */
@@ -19,24 +20,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum target { TARGET_SESSION, TARGET_GROUP, TARGET_WORKER, TARGET_GUARDIAN, TARGET_COUNT };
+enum target {
+	TARGET_SESSION, TARGET_GROUP, TARGET_WORKER, TARGET_GUARDIAN, TARGET_TERMINAL, TARGET_COUNT
+};
 enum { OUTPUT = 4096, MARKED = 64, SKIPPED = 77, LOOKS = 60, LOOKS_PLANTED = 5 };
 enum { LEAVE_MS = 30000, LEAVE_PLANTED_MS = 2000, SESSION_MS = 300000, LOCK_MS = 900000 };
 enum { MOST_US = 1000000 }; /* the latest moment, on a machine under load */
 
-static const char *const target_names[] = { "session", "group", "worker", "guardian" };
+static const char *const target_names[] = { "session", "group", "worker", "guardian", "terminal" };
 
 struct test {
 	const char *program, *word;
 	glob_t scenarios;
-	uint64_t duration[16]; /* of each, in microseconds */
-	int code[16];          /* that it exits with when nobody disturbs it */
+	size_t count;          /* of them, and the search behind them, where there is no WORD */
+	uint64_t duration[17]; /* of each, in microseconds */
+	int code[17];          /* that it exits with when nobody disturbs it */
 	char scratch[64];
 	uint64_t random;
 	struct state before;
@@ -47,6 +52,7 @@ struct test {
 struct session {
 	unsigned number;
 	pid_t pid;
+	int terminal; /* the other end of it; -1: none */
 	int output; /* a file without a name: what it says of errors */
 };
 
@@ -147,13 +153,49 @@ static bool is_guardian(pid_t pid)
 	return !strcmp(name, "cowlab-guard\n");
 }
 
-static void session_start(const struct test *test, size_t scenario, unsigned number,
-			  struct session *session)
+/* Scenarios by their files, the search behind them. */
+static const char *name_of(const struct test *test, size_t scenario)
 {
-	char mark[64];
+	return scenario < test->scenarios.gl_pathc ? test->scenarios.gl_pathv[scenario] : "a search";
+}
+
+static void execute(const struct test *test, size_t scenario)
+{
+	if (scenario < test->scenarios.gl_pathc)
+		execl(test->program, test->program, "host", "--facts",
+		      test->scenarios.gl_pathv[scenario], (char *)NULL);
+	else
+		execl(test->program, test->program, "fuzz", "--host", "--jobs", "2", "--seed", "7000",
+		      "--count", "60", "--profile", "base,swap,ksm,thp", (char *)NULL);
+	_exit(127);
+}
+
+/* A terminal of its own, or a group. */
+static int set_apart(const char *terminal)
+{
+	int null;
+
+	if (!terminal) {
+		setpgid(0, 0);
+		return open("/dev/null", O_RDWR);
+	}
+	setsid();
+	null = open(terminal, O_RDWR);
+	ioctl(null, TIOCSCTTY, 0);
+	return null;
+}
+
+static void session_start(const struct test *test, size_t scenario, unsigned number,
+			  bool with_terminal, struct session *session)
+{
+	char mark[64], terminal[64] = "";
 	int null;
 
 	session->number = number;
+	session->terminal = with_terminal ? posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+	if (session->terminal >= 0 && (grantpt(session->terminal) || unlockpt(session->terminal) ||
+				       ptsname_r(session->terminal, terminal, sizeof(terminal))))
+		die("a terminal");
 	session->output = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (session->output < 0)
 		die("a file without a name");
@@ -164,16 +206,21 @@ static void session_start(const struct test *test, size_t scenario, unsigned num
 		die("fork");
 	if (session->pid)
 		return;
-	setpgid(0, 0);
 	setenv("COWLAB_KILL_MARK", mark, 1);
 	setenv("TMPDIR", test->scratch, 1);
-	null = open("/dev/null", O_RDWR);
+	null = set_apart(terminal[0] ? terminal : NULL);
 	dup2(null, 0);
+	null = open("/dev/null", O_RDWR);
 	dup2(null, 1);
 	dup2(session->output, 2);
-	execl(test->program, test->program, "host", "--facts",
-	      test->scenarios.gl_pathv[scenario], (char *)NULL);
-	_exit(127);
+	execute(test, scenario);
+}
+
+static void session_end(const struct session *session)
+{
+	close(session->output);
+	if (session->terminal >= 0)
+		close(session->terminal);
 }
 
 /* Its wait status; it must end by itself, or has been killed. */
@@ -261,13 +308,20 @@ static bool has_changed(const struct test *test)
 
 /* ------------------------------------------------------------------ one kill */
 
-static enum target strike(struct test *test, const struct session *session, enum target target)
+static enum target strike(struct test *test, struct session *session, enum target target)
 {
+	static const int signals[] = { SIGKILL, SIGTERM, SIGINT, SIGHUP };
+	int by = test->word ? SIGKILL : signals[next(test) % 4];
 	pid_t pids[MARKED];
 	size_t count = marked(session->number, pids), first = count ? next(test) % count : 0;
 
+	if (target == TARGET_TERMINAL && session->terminal >= 0) {
+		close(session->terminal);
+		session->terminal = -1;
+		return target;
+	}
 	if (target == TARGET_GROUP) {
-		kill(-session->pid, SIGINT);
+		kill(-session->pid, by);
 		return target;
 	}
 	for (size_t i = 0; i < count && target != TARGET_SESSION; i++) {
@@ -279,19 +333,21 @@ static enum target strike(struct test *test, const struct session *session, enum
 		return target;
 	}
 	test->missed += target != TARGET_SESSION; /* too early, or too late */
-	kill(session->pid, SIGKILL);
+	kill(session->pid, by);
 	return TARGET_SESSION;
 }
 
 /* Who lost a worker says so, with the line, and who lost its guardian goes on. */
-static bool came_to_what_it_should(struct test *test, const struct session *session,
-				   enum target target, int status, int usual)
+static bool came_to_what_it_should(struct test *test, const struct session *session, size_t scenario,
+				   enum target target, int status)
 {
 	char text[OUTPUT];
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 
-	if (target == TARGET_SESSION || target == TARGET_GROUP || code == usual)
+	if ((target != TARGET_WORKER && target != TARGET_GUARDIAN) || code == test->code[scenario])
 		return true;
+	if (code == 10 && scenario == test->scenarios.gl_pathc)
+		return true; /* a search tells on its standard output what differed */
 	session_output(session, text);
 	if (target == TARGET_WORKER && code == 10 && strstr(text, ".cow:") &&
 	    (strstr(text, "died: signal 9") || strstr(text, "that starts the others died"))) {
@@ -313,42 +369,42 @@ static bool was_busy(const struct session *session)
 
 static bool one_kill(struct test *test, unsigned number)
 {
-	size_t scenario = next(test) % test->scenarios.gl_pathc, left;
+	size_t scenario = next(test) % test->count, left;
 	uint64_t moment = next(test) % test->duration[scenario];
 	enum target target = test->word ? TARGET_SESSION : (enum target)(next(test) % TARGET_COUNT);
 	struct session session;
 	bool as_it_should;
 	int status;
 
-	session_start(test, scenario, number, &session);
+	session_start(test, scenario, number, target == TARGET_TERMINAL, &session);
 	nap(moment);
 	test->while_changed += has_changed(test);
 	target = strike(test, &session, target);
 	test->kills[target]++;
 	status = session_wait(&session);
-	as_it_should = was_busy(&session) || came_to_what_it_should(test, &session, target, status,
-								    test->code[scenario]);
+	as_it_should = was_busy(&session) ||
+		       came_to_what_it_should(test, &session, scenario, target, status);
 	left = look_behind(test, &session);
-	close(session.output);
+	session_end(&session);
 	if (left)
 		printf("kill %u, of the %s of %s after %llu us\n", number, target_names[target],
-		       test->scenarios.gl_pathv[scenario], (unsigned long long)moment);
+		       name_of(test, scenario), (unsigned long long)moment);
 	return !left && as_it_should;
 }
 
 /* How long each scenario takes here, and that it leaves nothing behind by itself. */
 static bool measure(struct test *test)
 {
-	for (size_t i = 0; i < test->scenarios.gl_pathc;) {
+	for (size_t i = 0; i < test->count;) {
 		uint64_t start = microseconds();
 		char text[OUTPUT];
 		struct session session;
 		int status;
 
-		session_start(test, i, 1000000 + (unsigned)i, &session);
+		session_start(test, i, 1000000 + (unsigned)i, false, &session);
 		status = session_wait(&session);
 		if (was_busy(&session)) {
-			close(session.output);
+			session_end(&session);
 			continue;
 		}
 		test->duration[i] = microseconds() - start;
@@ -356,13 +412,13 @@ static bool measure(struct test *test)
 			test->duration[i] = MOST_US;
 		test->code[i] = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 		if (test->code[i] != 0 && test->code[i] != 3) {
-			printf("%s: %d\n%s\n", test->scenarios.gl_pathv[i], test->code[i],
+			printf("%s: %d\n%s\n", name_of(test, i), test->code[i],
 			       session_output(&session, text));
 			return false;
 		}
 		if (test->code[i])
 			printf("%s\n", session_output(&session, text));
-		close(session.output);
+		session_end(&session);
 		if (look_behind(test, &session))
 			return false;
 		i++;
@@ -385,10 +441,11 @@ static int run(struct test *test)
 
 	while (i < count && held && !test->found)
 		held = one_kill(test, ++i) || test->found;
-	printf("%u kills (%u of the session, %u of its group, %u of a worker, %u of the guardian; %u "
-	       "for want of another), %u while something was changed, %u told of a lost worker: %s\n",
-	       i, test->kills[TARGET_SESSION], test->kills[TARGET_GROUP],
-	       test->kills[TARGET_WORKER], test->kills[TARGET_GUARDIAN], test->missed,
+	printf("%u kills (%u of the session, %u of its group, %u of a worker, %u of the guardian, %u "
+	       "terminals; %u for want of another), %u while something was changed, %u told of a lost "
+	       "worker: %s\n", i, test->kills[TARGET_SESSION], test->kills[TARGET_GROUP],
+	       test->kills[TARGET_WORKER], test->kills[TARGET_GUARDIAN],
+	       test->kills[TARGET_TERMINAL], test->missed,
 	       test->while_changed, test->lost,
 	       test->found ? "the fault was found" : held ? "nothing left behind" : "FAILED");
 	return held && test->found == (test->word != NULL) ? 0 : 1;
@@ -411,6 +468,7 @@ int main(int argc, char **argv)
 	test.random = from_environment("COWLAB_KILL_SEED", 1);
 	if (glob(argv[2], 0, NULL, &test.scenarios) || test.scenarios.gl_pathc > 16)
 		die(argv[2]);
+	test.count = test.scenarios.gl_pathc + !test.word;
 	if (!mkdtemp(test.scratch))
 		die(test.scratch);
 	lock = take_lock();

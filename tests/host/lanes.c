@@ -40,6 +40,9 @@ static const char endless[] =
 static const char endless_sized[] =
 	"process P\nP: mmap a 32 thp order 4\nrepeat 1000000\nP: write a[3] 1\nend\n";
 
+static const char endless_alone[] = /* LRU batches are of CPUs, and as large as the kernel's */
+	"lru-batch 30\nprocess P\nP: mmap a 4\nrepeat 1000000\nP: write a[3] 1\nend\n";
+
 static int open_beside(cow_host *first, cow_host **out)
 {
 	struct cow_host_options options;
@@ -227,6 +230,48 @@ static void dies_beside(cow_host *first, cow_host *lane, const char *text)
 	CHECK(!compare(lane, calm, &status) && status == COW_HOST_DONE);
 }
 
+/* While the first runs what must be alone, no lane may run anything. */
+static void alone_in_the_first(cow_host *first, cow_host *lane)
+{
+	struct lost lost = { .host = first, .text = endless_alone };
+	enum cow_host_status status;
+	pthread_t thread;
+	pid_t worker = 0;
+
+	CHECK(company(first, endless_alone, NULL) == COW_ALONE);
+	CHECK(!pthread_create(&thread, NULL, run_endless, &lost));
+	while (!worker && !lost.over)
+		children(&worker);
+	CHECK(lost.over || compare(lane, calm, &status) == -EBUSY);
+	if (worker)
+		kill(worker, SIGKILL);
+	pthread_join(thread, NULL);
+	CHECK(!lost.error && (lost.status == COW_HOST_LOST || lost.status == COW_HOST_SKIPPED));
+	CHECK(!compare(lane, calm, &status) && status == COW_HOST_DONE);
+}
+
+static int page_cluster(void)
+{
+	FILE *file = fopen("/proc/sys/vm/page-cluster", "re");
+	int value = -1;
+
+	if (file && fscanf(file, "%d", &value) != 1)
+		value = -1;
+	if (file)
+		fclose(file);
+	return value;
+}
+
+/* What a scenario has changed is put back when it is over, and not when the session is. */
+static void settings_return(cow_host *first, cow_host *lane, int before)
+{
+	enum cow_host_status status;
+
+	CHECK(!compare(first, paged, &status));
+	CHECK(page_cluster() == before);
+	CHECK(!compare(lane, calm, &status) && status == COW_HOST_DONE);
+}
+
 /* The sizes of huge pages, and what they are after scenarios that want others. */
 static void sizes_return(cow_host *first, cow_host *lane)
 {
@@ -264,7 +309,7 @@ int main(void)
 {
 	cow_host *first = NULL, *lane = NULL, *none = NULL, *lanes[MOST] = { NULL };
 	cpu_set_t all;
-	int error, count = 1;
+	int error, count = 1, cluster = page_cluster();
 
 	if (geteuid() || sched_getaffinity(0, sizeof(all), &all) || CPU_COUNT(&all) < 2) {
 		printf("skipped: it takes root, and two CPUs\n");
@@ -280,6 +325,8 @@ int main(void)
 		int processes = children(NULL);
 
 		CHECK(!open_beside(first, &lane));
+		if (!lane)
+			break; /* what was closed has left something */
 		CHECK(open_beside(lane, &none) == -EINVAL);
 		side_by_side(first, calm, lane, calm);
 		side_by_side(first, paged, lane, calm);
@@ -287,6 +334,8 @@ int main(void)
 		not_calm(first, lane);
 		if (!round) {
 			dies_beside(first, lane, endless);
+			alone_in_the_first(first, lane);
+			settings_return(first, lane, cluster);
 			sizes_return(first, lane);
 		}
 		cow_host_close(lane);

@@ -101,7 +101,10 @@ static uint32_t run(const struct rich *rich)
 	X(folio_order, "no page of its folio", folio(r, 8)->order = 4) \
 	X(folio_order_none, "at no place", folio(r, 8)->order = 0) \
 	X(folio_head, "at no place", folio(r, 8)->head++) \
-	X(folio_flags, "flagged", folio(r, 8)->flags |= 16) \
+	X(folio_flags, "flagged", folio(r, 8)->flags |= 64) \
+	X(folio_dirty, "flagged", folio(r, 24)->flags |= FOLIO_DIRTY) \
+	X(folio_freed_partly, "no page of its folio", frame(r, 9)->flags |= FRAME_LAZYFREE) \
+	X(page_dirty_itself, "no page of its folio", frame(r, 9)->flags |= FRAME_DIRTY) \
 	X(folio_exclusive, "marked exclusive", folio(r, 8)->flags |= FOLIO_EXCLUSIVE) \
 	X(folio_every, "has mapcount", folio(r, 8)->every++) \
 	X(folio_owner, "foreign owner", folio(r, 8)->owner = 0) \
@@ -166,6 +169,8 @@ static uint32_t run(const struct rich *rich)
 	X(slots, "swap slots are in use", r->m->state.slots = 1) \
 	X(cached_marked, "a swap entry leads to it", \
 	  frame_at(r->m, slot(r, 42)->frame)->flags |= FRAME_EXCLUSIVE) \
+	X(cached_dirty, "flagged", frame(r, 43)->flags |= FRAME_DIRTY) \
+	X(cached_freed, "flagged", frame(r, 43)->flags |= FRAME_LAZYFREE) \
 	X(cached_writing, "flagged", frame(r, 3)->flags |= FRAME_WRITEBACK) \
 	X(cached_unsaid, "do not agree", frame(r, 43)->flags &= ~(uint32_t)FRAME_SWAPCACHE) \
 	X(item_anon, "names no anon", item(r, 44)->anon = 0) \

@@ -581,11 +581,11 @@ static void two_policies_have_a_twin(void **state)
 	}
 }
 
-/* A flag tells twins apart if a search of the preset base can feel it. */
+/* A flag tells twins apart if a search of the preset base can feel it, or one with madvise free. */
 static void twins_may_differ_in_flags(void **state)
 {
 	const unsigned felt = COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
-			      COW_POLICY_FORK_COPIES_PINNED;
+			      COW_POLICY_FORK_COPIES_PINNED | COW_POLICY_LOSES_NOTHING;
 	struct cow_explore_options options = small_options("mapcount");
 	struct cow_policy others[32];
 	const struct cow_policy *beside[32];

@@ -22,7 +22,7 @@
 
 enum { MOST_SCENARIOS = 4000, MOST_EVENTS = 8, MOST_SECONDS = 30 };
 
-/* ------------------------------------------------------------------ five defects */
+/* ------------------------------------------------------------------ seven defects */
 
 static const struct cow_rule reuse = { COW_ACT_REUSE, 0, "defect", "planted" };
 static const struct cow_rule share = { COW_ACT_SHARE, 0, "defect", "planted" };
@@ -70,6 +70,20 @@ static const struct cow_rule *pageout_takes(struct cow_view view)
 	return view.maybe_pinned ? ask(COW_DECIDE_PAGEOUT, view) : &allow;
 }
 
+/* Who resolves a protection of userfaultfd gets a writable PTE, whoever else has the page. */
+static const struct cow_rule *uffd_opens(struct cow_view view)
+{
+	(void)view;
+	return &writable;
+}
+
+/* A page that comes back from swap is never its own: every write copies it. */
+static const struct cow_rule *swap_in_shares(struct cow_view view)
+{
+	(void)view;
+	return &readonly;
+}
+
 static const struct {
 	const char *name;
 	enum cow_decision_id id;
@@ -80,6 +94,8 @@ static const struct {
 	{ "gup-takes", COW_DECIDE_GUP, gup_takes },
 	{ "protect-leaves", COW_DECIDE_PROTECT, protect_leaves },
 	{ "pageout-takes", COW_DECIDE_PAGEOUT, pageout_takes },
+	{ "uffd-opens", COW_DECIDE_UFFD, uffd_opens },
+	{ "swap-in-shares", COW_DECIDE_SWAP_IN, swap_in_shares },
 };
 
 static struct cow_policy policy_of(const char *base, const char *name, enum cow_decision_id id,

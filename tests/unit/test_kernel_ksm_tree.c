@@ -239,6 +239,45 @@ static void test_sharers_count_in_mergeable(void **state)
 	mocked_end(&t);
 }
 
+/*
+ *   P: A |1|1|1| ... 512 pages of one folio, which fork shares with C
+ *   C: A |1|1|1| ...
+ *
+ * P's second page meets the first one, of its own folio, and is passed over; C's entry of it comes when
+ * no page of KSM has room, and stands for the content: it is merged, and P's in the next walk.
+ */
+static void test_full_beside_fork(void **state)
+{
+	const uint64_t at = (uint64_t)HUGE * PAGE;
+
+	(void)state;
+	for (unsigned i = 0; i < ERAS; i++) {
+		struct mocked t;
+		cow_mm child;
+
+		init(&t, every_era[i]);
+		t.config.frames = 8 * HUGE;
+		mocked_start(&t);
+		assert_int_equal(cow_mmap(t.m, t.p, at, HUGE, COW_PROT_RW, COW_MAP_THP), 0);
+		assert_int_equal(cow_write_range(t.m, t.p, at, HUGE, 1, NULL), 0);
+		assert_int_equal(cow_madvise(t.m, t.p, at, HUGE, COW_ADV_MERGEABLE, NULL), 0);
+		assert_int_equal(cow_fork(t.m, t.p, NULL, &child), 0);
+		if (look(&t, child, at).frame == look(&t, t.p, at).frame) {
+			scan(&t);
+			assert_int_equal(look(&t, t.p, at).mapcount, 257);
+			assert_int_equal(look(&t, t.p, at + 257 * PAGE).mapcount, 257);
+			assert_int_equal(look(&t, child, at + PAGE).mapcount, 256);
+			assert_int_equal(look(&t, child, at + PAGE).frame,
+					 look(&t, child, at + 257 * PAGE).frame);
+			assert_int_equal(look(&t, t.p, at + PAGE).mapcount, 254);
+			assert_int_equal(look(&t, t.p, at + PAGE).frame,
+					 look(&t, child, at + 511 * PAGE).frame);
+			assert_int_equal(scan(&t), 0);
+		}
+		mocked_end(&t);
+	}
+}
+
 /* Bytes that a scan of two pages takes beside PMDs, of which `mergeable` are to be split. */
 static uint64_t scan_memory(unsigned pmds, unsigned mergeable)
 {
@@ -285,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_held_without_frames), cmocka_unit_test(test_one_folio),
 		cmocka_unit_test(test_one_folio_of_two), cmocka_unit_test(test_many),
 		cmocka_unit_test(test_sharers_count_in_mergeable),
+		cmocka_unit_test(test_full_beside_fork),
 		cmocka_unit_test(test_reserves),
 	};
 

@@ -649,7 +649,8 @@ static void test_registry(void **state)
 	assert_true(cow_policy_find("ideal")->flags & COW_POLICY_NEEDS_TRUTH);
 	assert_int_equal(cow_policy_find("exclusive")->flags,
 			 COW_POLICY_MREMAP_MANY | COW_POLICY_UFFD_FILES | COW_POLICY_SPLIT_MAPS_ZERO |
-				 COW_POLICY_HUGE_ZERO_UNADVISED);
+				 COW_POLICY_HUGE_ZERO_UNADVISED | COW_POLICY_HUGETLB_RENEWS |
+				 COW_POLICY_HUGETLB_RENEWS_SHARED);
 }
 
 static void test_check(void **state)
@@ -739,7 +740,8 @@ static void test_composed_decisions(void **state)
 	/* What system calls of its kernels do belongs to the base. */
 	const unsigned old = COW_POLICY_ZAP_DRAINS_LRU | COW_POLICY_COLLAPSE_WRITABLE |
 			     COW_POLICY_FORK_COPIES_HUGETLB | COW_POLICY_SPLIT_CLEANS |
-			     COW_POLICY_FORCE_OPENS_HUGETLB;
+			     COW_POLICY_FORCE_OPENS_HUGETLB | COW_POLICY_ADVICE_SPLITS |
+			     COW_POLICY_LAZYFREE_BY_PAGE | COW_POLICY_LAZYFREE_SPLITS;
 	const struct cow_policy *policy;
 	cow_policies *policies;
 
@@ -765,14 +767,18 @@ static void test_composed_decisions(void **state)
 	assert_int_equal(policy->flags, COW_POLICY_COUNTS_PAGES | COW_POLICY_MREMAP_MANY |
 						COW_POLICY_UFFD_FILES |
 						COW_POLICY_SPLIT_MAPS_ZERO |
-						COW_POLICY_HUGE_ZERO_UNADVISED);
+						COW_POLICY_HUGE_ZERO_UNADVISED |
+						COW_POLICY_HUGETLB_RENEWS |
+						COW_POLICY_HUGETLB_RENEWS_SHARED);
 	policy = cow_policies_at(policies, 1);
 	/* What zapping drains is the base's, whatever is decided on top of it. */
 	assert_int_equal(policy->flags, COW_POLICY_NEEDS_TRUTH | COW_POLICY_COUNTS_PAGES | old);
 	assert_int_equal(policy->marker, COW_MARKER_PTE);
-	assert_int_equal(cow_policies_at(policies, 2)->flags, COW_POLICY_NEEDS_TRUTH);
+	assert_int_equal(cow_policies_at(policies, 2)->flags,
+			 COW_POLICY_NEEDS_TRUTH | COW_POLICY_LOSES_NOTHING);
 	/* What is left of ideal, it shares with others. */
-	assert_int_equal(cow_policies_at(policies, 3)->flags, COW_POLICY_COUNTS_PAGES);
+	assert_int_equal(cow_policies_at(policies, 3)->flags,
+			 COW_POLICY_COUNTS_PAGES | COW_POLICY_LOSES_NOTHING);
 	assert_int_equal(cow_policies_at(policies, 4)->flags, COW_POLICY_COUNTS_PAGES | old);
 	assert_int_equal(cow_policies_at(policies, 5)->flags,
 			 COW_POLICY_NEEDS_TRUTH | COW_POLICY_FORK_COPIES_FREELY |
