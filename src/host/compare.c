@@ -160,6 +160,20 @@ static int out_of_frames(struct host_run *run)
 	return 1;
 }
 
+/* Of a page that a read brings in nobody sees whether it is the one of the swap cache or a copy, which it is
+ * of a page of KSM there (ksm_might_need_to_copy). */
+static void tell_as_seen(const struct cow_event *event, struct came_to *came_to)
+{
+	uint64_t *counts = came_to->result.counts;
+
+	if (event->verb != COW_EV_READ)
+		return;
+	if (came_to->outcome == COW_OUT_COPY)
+		came_to->outcome = COW_OUT_SWAP_IN;
+	counts[COW_OUT_SWAP_IN] += counts[COW_OUT_COPY];
+	counts[COW_OUT_COPY] = 0;
+}
+
 static int compare_event(struct comparison *comparison, struct host_run *run,
 			 const struct cow_event *event, const struct host_seen *seen)
 {
@@ -175,6 +189,7 @@ static int compare_event(struct comparison *comparison, struct host_run *run,
 		return error;
 	if (came_to.outcome == COW_OUT_OOM && !seen->failed)
 		return out_of_frames(run);
+	tell_as_seen(event, &came_to);
 	value = seen->has_value && came_to.has_value;
 	if (same_outcome(event, seen, &came_to) &&
 	    (!value || seen->value == came_to.result.value))

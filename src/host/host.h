@@ -424,6 +424,8 @@ int swap_ready(struct host_run *run);
 int swap_remove(const char *name);
 /* Why reclaim cannot be told from the pages beside other swap of the machine; NULL: nothing. */
 const char *swap_disturbed(const struct cow_host *host);
+/* Half of the slots of the swap file are taken, or more. */
+bool swap_mostly_used(const struct cow_host *host);
 void swap_end(struct cow_host *host);
 /* When nobody of the scenario lives: true if slots are taken, so that it might be short of them.
  * Whoever reclaims memory of the machine, as DAMON does, swaps to this file. */

@@ -7,6 +7,8 @@
 #include "host/known.h"
 #include "host/facts.h"
 
+#include <string.h>
+
 static bool look_at(struct simulation *simulation, uint32_t process, uint32_t region, uint64_t page,
 		    struct cow_page *out)
 {
@@ -111,9 +113,57 @@ static void note_free(struct known_past *past, struct host_run *run,
 	past->ksm_swapped |= reclaims_merged(simulation, event, process);
 }
 
+static uint64_t mixed(uint64_t a, uint64_t b)
+{
+	a = (a ^ b) * UINT64_C(0x9e3779b97f4a7c15);
+	return a ^ a >> 32;
+}
+
+/* Puts a number in a set. */
+static void put(uint8_t *set, uint64_t number)
+{
+	set[number / 8] |= (uint8_t)(1u << (number & 7));
+}
+
+static bool has(const uint8_t *set, uint64_t number)
+{
+	return set[number / 8] >> (number & 7) & 1;
+}
+
+/* ksmd is about to come by.  A page whose content is not the one that it found there the last time, if it
+ * found any, has to wait for another scan (rmap_item->oldchecksum), while those that have not changed are
+ * merged.  So it matters if a content is of pages of both sorts: the simulator merges them all at once. */
+static void note_contents(struct known_past *past, struct host_run *run, struct simulation *simulation)
+{
+	uint8_t same[KNOWN_VALUES / 8] = { 0 }, changed[KNOWN_VALUES / 8] = { 0 };
+	uint8_t contents[sizeof(past->contents)] = { 0 };
+
+	for (uint32_t process = 0; process < run->scenario->process_count; process++)
+		for (uint32_t i = 0; i < run->scenario->region_count && i < HOST_REGIONS; i++)
+			for (uint64_t at = 0; run->process[process].pid && run->region[i].made &&
+					      at < run->scenario->region_info[i].pages; at++) {
+				uint64_t bit, place = mixed((uint64_t)process << 8 | i, at);
+				struct cow_page page;
+
+				if (!look_at(simulation, process, i, at, &page) || !page.present ||
+				    !page.anon)
+					continue;
+				bit = mixed(place, page.value) % KNOWN_CONTENTS;
+				put(contents, bit);
+				put(has(past->contents, bit) ? same : changed,
+				    mixed(page.value, 1) % KNOWN_VALUES);
+			}
+	memcpy(past->contents, contents, sizeof(contents));
+	past->ksm_changed = false;
+	for (unsigned i = 0; i < sizeof(same); i++)
+		past->ksm_changed |= (same[i] & changed[i]) != 0;
+}
+
 void known_note(struct known_past *past, struct host_run *run, struct simulation *simulation,
 		const struct cow_event *event)
 {
+	if (event->verb == COW_EV_KSM)
+		note_contents(past, run, simulation);
 	note_free(past, run, simulation, event);
 	known_note_era(past, run, simulation, event);
 }
@@ -181,12 +231,32 @@ static bool ksm_swapped(const struct known_at *at)
 	return at->past->ksm_swapped;
 }
 
+/* Of pages of one content, those are merged first that ksmd finds unchanged. */
+static bool ksm_changed(const struct known_at *at)
+{
+	return at->event && at->event->verb == COW_EV_KSM && at->past->ksm_changed;
+}
+
+/* Reclaim of the workers' group takes pages of files, too, which are in memory here, and pages of strangers
+ * go to swap.  Where more than half of it is taken so (vm_swap_full), a page that comes in frees its slot,
+ * and so is exclusive if nobody else has it: what the simulator would have made so later, or copied. */
+static bool swap_half_full(const struct known_at *at)
+{
+	if (!noted(at, at->past->swapped_in) || !swap_mostly_used(at->run->host))
+		return false;
+	return at->kernel ? at->kernel->exclusive && !at->simulated->exclusive :
+	       at->came_to && !at->seen->failed && !at->came_to->failed &&
+	       at->seen->counts[COW_OUT_HIT] > at->came_to->result.counts[COW_OUT_HIT];
+}
+
 static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
 } names[] = {
 	{ "zero-page-at-split", zero_page_at_split },
 	{ "ksm-swapped", ksm_swapped },
+	{ "ksm-changed", ksm_changed },
+	{ "swap-half-full", swap_half_full },
 	{ "free-pinned", free_pinned },
 	{ "lazyfree-order", lazyfree_order },
 };

@@ -9,6 +9,10 @@
 #include "host/host.h"
 #include "host/simulate.h"
 
+#include <stdint.h>
+
+enum { KNOWN_CONTENTS = 32768, KNOWN_VALUES = 1024 };
+
 /* What has happened in a run that a later difference may come from. */
 struct known_past {
 	bool free_pinned[HOST_REGIONS]; /* madvise free met a page of it that a reference holds, or the
@@ -17,9 +21,13 @@ struct known_past {
 	bool ksm_swapped;         /* a page of KSM was reclaimed */
 	bool emptied[HOST_REGIONS]; /* a region's page table lost entries, and may be empty */
 	bool resolved[HOST_REGIONS]; /* shared memory was taken off userfaultfd's protection */
-	bool from_swap;           /* the last event met a swap entry */
+	bool from_swap;           /* the last event met a swap entry, and */
+	bool swapped_in[HOST_REGIONS]; /* some event did so of a region */
+	bool paged_out[HOST_REGIONS]; /* reclaim met a page of a large folio of it, or it was meant to */
 	bool past_empty;          /* it was a collapse that met a huge page with nothing in it */
 	bool shared_promise;      /* an owner gave up a hugetlb page that others mapped */
+	bool ksm_changed;         /* see note_contents */
+	uint8_t contents[KNOWN_CONTENTS / 8]; /* what pages held when ksmd came by, by hash */
 };
 
 /* A difference: of what an event came to, or of a page after it. */

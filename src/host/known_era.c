@@ -79,6 +79,20 @@ static bool meets_swap(struct simulation *simulation, const struct cow_event *ev
 	return false;
 }
 
+/* The runner reclaims by madvise pageout, which until v6.9 splits a large folio that PTEs map first of
+ * all. */
+static bool meets_large(struct simulation *simulation, const struct cow_event *event)
+{
+	for (uint64_t i = 0; event->verb == COW_EV_SWAP_OUT && i < event->pages; i++) {
+		struct cow_page page;
+
+		if (look_at(simulation, event->target, event->region, event->first + i, &page) &&
+		    page.present && page.order && !page.huge)
+			return true;
+	}
+	return false;
+}
+
 /* Whole huge pages of the place. */
 static uint64_t huge_pages(const struct host_run *run, const struct cow_event *event,
 			   uint64_t *first)
@@ -150,6 +164,8 @@ void known_note_era(struct known_past *past, struct host_run *run, struct simula
 	if (event->region >= HOST_REGIONS)
 		return;
 	past->from_swap = meets_swap(simulation, event);
+	past->swapped_in[event->region] |= past->from_swap;
+	past->paged_out[event->region] |= meets_large(simulation, event);
 	if (event->verb == COW_EV_UFFD_WP && !event->value)
 		past->resolved[event->region] |= run->region[event->region].shared;
 	if (is_advice(event, COW_ADV_COLLAPSE))
@@ -166,7 +182,8 @@ static bool noted(const struct known_at *at, const bool *regions)
 	return region < HOST_REGIONS && regions[region];
 }
 
-/* Where a page table is, even an empty one, a fault makes no huge page; the simulator has none. */
+/* Where a page table is, even an empty one, a fault makes no huge page, and madvise collapse does; the
+ * simulator has none. */
 static bool empty_table(const struct known_at *at)
 {
 	const struct cow_event *event = at->event;
@@ -176,6 +193,9 @@ static bool empty_table(const struct known_at *at)
 		return false;
 	if (at->kernel)
 		return at->simulated->huge && !at->kernel->huge;
+	if (is_advice(event, COW_ADV_COLLAPSE) && at->came_to && !at->seen->failed &&
+	    at->came_to->error == EINVAL)
+		return true;
 	for (uint64_t i = 0; at->came_to && i < event->pages; i++) {
 		struct cow_page page;
 
@@ -187,11 +207,25 @@ static bool empty_table(const struct known_at *at)
 }
 
 /* do_swap_page of v7.0+ maps the page before it takes it out of the swap cache, so that only
- * do_wp_page makes it exclusive, if nothing stops the write before. */
+ * do_wp_page makes it exclusive, if nothing stops the write before; a page that somebody refers to stays
+ * in the swap cache, and can be dropped. */
 static bool freed_after_map(const struct known_at *at)
 {
-	return at->run->host->kernel.major >= 7 && at->past->from_swap && at->kernel &&
-	       at->kernel->present && !at->kernel->exclusive && at->simulated->exclusive;
+	if (at->run->host->kernel.major < 7)
+		return false;
+	if (at->came_to && at->event->verb == COW_EV_DROP)
+		return noted(at, at->past->swapped_in) && !at->seen->failed && at->came_to->failed;
+	return at->past->from_swap && at->kernel && at->kernel->present && !at->kernel->exclusive &&
+	       at->simulated->exclusive;
+}
+
+/* Before v6.10 madvise_cold_or_pageout_pte_range splits, also where reclaim then has no slot. */
+static bool pageout_splits(const struct known_at *at)
+{
+	const struct host_kernel *kernel = &at->run->host->kernel;
+
+	return (kernel->major < 6 || (kernel->major == 6 && kernel->minor < 10)) &&
+	       noted(at, at->past->paged_out);
 }
 
 /* Before v6.0: do_swap_page of a write leaves a dirty PTE and says VM_FAULT_WRITE, which is all
@@ -283,6 +317,7 @@ static const struct {
 } names[] = {
 	{ "empty-table", empty_table },
 	{ "freed-after-map", freed_after_map },
+	{ "pageout-splits", pageout_splits },
 	{ "forced-swap-in", forced_swap_in },
 	{ "shared-resolved", shared_resolved },
 	{ "dofork-hugetlb", dofork_hugetlb },

@@ -57,6 +57,21 @@ const char *refused_by(const struct host_run *run, const struct cow_event *event
 	return reason ? reason : missing(run, event, result);
 }
 
+/* The scenario has cut a private mapping of a file by registering a part of it, and fork would ask each part
+ * for its anon_vma. */
+static bool registered_in_part(const struct host_run *run, uint32_t slot)
+{
+	for (uint32_t i = 0; i < run->scenario->region_count && i < HOST_REGIONS; i++) {
+		const struct host_region *region = &run->region[i];
+
+		if (region->made && region->apart == APART_UFFD && region->wp[slot].end &&
+		    region->wp[slot].end - region->wp[slot].first <
+			    run->scenario->region_info[i].pages)
+			return true;
+	}
+	return false;
+}
+
 /* A private mapping of a file is registered all along (worker.c), which what the scenario registers
  * cannot be told from; and shared memory is in VMAs of one page, of which a registered one moves
  * alone. */
@@ -66,6 +81,8 @@ const char *refused_confused(struct host_run *run, const struct cow_event *event
 	uint32_t slot = event->process;
 	struct host_region *region;
 
+	if (event->verb == COW_EV_FORK && registered_in_part(run, slot))
+		return "here userfaultfd has all of a mapping registered, which is one VMA then";
 	if (event->region == COW_NONE || run->region[event->region].apart == APART_NOT)
 		return NULL;
 	region = &run->region[event->region];

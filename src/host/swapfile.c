@@ -186,6 +186,11 @@ static uint64_t swap_used(const struct cow_host *host)
 	return found;
 }
 
+bool swap_mostly_used(const struct cow_host *host)
+{
+	return 2 * swap_used(host) >= host->swap_pages;
+}
+
 bool swap_taken(const struct cow_host *host, const cow_scenario *scenario)
 {
 	uint64_t pages = 0;

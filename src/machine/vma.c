@@ -186,7 +186,8 @@ static bool flags_equal(const struct vma *a, const struct vma *b)
 	       a->order == b->order;
 }
 
-/* Lets `target` swallow its neighbour `source`, if Linux would (vma_merge; v6.16+ conditions). */
+/* Lets `target` swallow its neighbour `source`, if Linux would (vma_merge; v6.16+ conditions).  Never of
+ * hugetlb, which is VM_DONTEXPAND, one of VM_SPECIAL. */
 static bool swallow(cow_machine *m, uint32_t target, uint32_t source)
 {
 	struct vma *into = vma_at(m, target);
@@ -194,7 +195,8 @@ static bool swallow(cow_machine *m, uint32_t target, uint32_t source)
 	struct vma *low = into->start < from->start ? into : from;
 	struct vma *high = low == into ? from : into;
 
-	if (low->end != high->start || !flags_equal(into, from) || into->object != from->object ||
+	if ((into->flags & VMA_HUGETLB) || low->end != high->start || !flags_equal(into, from) ||
+	    into->object != from->object ||
 	    vma_pgoff(low, high->start) != high->pgoff || !anon_mergeable(m, target, source))
 		return false;
 	if (!into->anon && from->anon) {
