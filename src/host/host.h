@@ -439,6 +439,8 @@ int ksm_enter(struct host_run *run, uint32_t slot);
  * for userfaultfd's sake; and since the kernel would not come back. */
 const char *refused_by(const struct host_run *run, const struct cow_event *event, long result);
 const char *refused_confused(struct host_run *run, const struct cow_event *event);
+/* The same of a scenario that has a pool of hugetlb pages. */
+const char *refused_pool(const struct host_run *run);
 const char *refused_spins(struct host_run *run, const struct cow_event *event, uint32_t slot);
 
 void outcome_of_access(struct host_run *run, const struct cow_event *event,

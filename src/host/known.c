@@ -249,6 +249,18 @@ static bool swap_half_full(const struct known_at *at)
 	       at->seen->counts[COW_OUT_HIT] > at->came_to->result.counts[COW_OUT_HIT];
 }
 
+/* A hugetlb file is written when it is made here, and so holds pages of the pool from the beginning; in the
+ * simulator a page of it comes with the first that touches it. */
+static bool hugetlb_file(const struct known_at *at)
+{
+	bool huge = false;
+
+	for (uint32_t i = 0; i < at->run->scenario->file_count; i++)
+		huge |= at->run->scenario->files[i].huge;
+	return huge && at->came_to && !at->came_to->failed &&
+	       (at->seen->error == ENOMEM || at->seen->outcome == COW_OUT_SIGBUS);
+}
+
 static const struct {
 	const char *name;
 	bool (*is)(const struct known_at *at);
@@ -257,6 +269,7 @@ static const struct {
 	{ "ksm-swapped", ksm_swapped },
 	{ "ksm-changed", ksm_changed },
 	{ "swap-half-full", swap_half_full },
+	{ "hugetlb-file", hugetlb_file },
 	{ "free-pinned", free_pinned },
 	{ "lazyfree-order", lazyfree_order },
 };

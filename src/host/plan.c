@@ -425,10 +425,8 @@ bool plan_prepare(struct host_run *run)
 	error = lane_sizes(run);
 	if (error)
 		return cannot(run, "the size of huge pages cannot be set", error);
-	/* A page that is referenced when its mapping goes is, for a while, one reservation less. */
-	if (pool && run->scenario->ref_count && pool_reserved())
-		return refuse(run, 1, "pages of the pool are reserved, so what a reference to one does "
-				      "cannot be told");
+	if (pool && refused_pool(run))
+		return refuse(run, 1, refused_pool(run));
 	error = pool ? set_pool(run) : 0;
 	if (error)
 		return cannot(run, "the hugetlb pool cannot be filled", error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Why an event cannot be done here, where that is found out on the way: before it is tried, and by
- * what the call says.  What can be known before the scenario begins is in plan.c.  Decides no
- * outcome.  Read apply.c next.
+ * what the call says; and why a scenario with a pool cannot.  What else can be known before the
+ * scenario begins is in plan.c.  Decides no outcome.  Read apply.c next.
  */
 #define _GNU_SOURCE
 
@@ -55,6 +55,38 @@ const char *refused_by(const struct host_run *run, const struct cow_event *event
 	const char *reason = limited(run, event, result);
 
 	return reason ? reason : missing(run, event, result);
+}
+
+/* An owner of all of the pool may give a page up that others map, and be promised another before the pool
+ * counts it (v6.9+). */
+static bool promises_late(const cow_scenario *scenario)
+{
+	uint64_t wanted = 0;
+	bool gives_up = false;
+
+	for (uint32_t i = 0; i < scenario->statement_count; i++) {
+		const struct cow_event *event = &scenario->statements[i].event;
+
+		if (scenario->statements[i].kind != STATEMENT_EVENT)
+			continue;
+		if (event->verb == COW_EV_MMAP && (event->flags & COW_EVENT_HUGETLB))
+			wanted += (event->pages + HOST_PMD - 1) / HOST_PMD;
+		gives_up |= event->verb == COW_EV_MADVISE && event->flags == COW_ADV_DONTNEED;
+	}
+	return gives_up && scenario->process_count > 1 && wanted >= scenario->hugetlb;
+}
+
+/* Pages that others have reserved, or that the kernel has lost, are in the pool as well. */
+const char *refused_pool(const struct host_run *run)
+{
+	if (!pool_reserved())
+		return NULL;
+	if (promises_late(run->scenario))
+		return "pages of the pool are reserved, and are there where a promise that is not "
+		       "counted yet would find none";
+	/* A page that is referenced when its mapping goes is, for a while, one reservation less. */
+	return run->scenario->ref_count ? "pages of the pool are reserved, so what a reference to one "
+					  "does cannot be told" : NULL;
 }
 
 /* The scenario has cut a private mapping of a file by registering a part of it, and fork would ask each part
