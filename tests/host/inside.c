@@ -8,22 +8,13 @@
 #define _GNU_SOURCE
 
 #include "host/host.h"
+#include "checks.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-static int failures;
-
-#define CHECK(what)                                                            \
-	do {                                                                   \
-		if (!(what)) {                                                 \
-			printf("%s:%d: %s\n", __FILE__, __LINE__, #what);      \
-			failures++;                                            \
-		}                                                              \
-	} while (0)
 
 static char path[] = "/tmp/cowlab-setting-XXXXXX";
 

@@ -7,28 +7,7 @@
  *          0       8       16      24
  *   P     |H......|H......|.......|     hugetlb, private unless a test says otherwise
  */
-#include "kernel/kernel.h"
-#include "kept.h"
-
-enum { HUGE = 8, PAGES = 24 };
-
-static void lab_open(struct kept *lab, unsigned pool, const char *policy)
-{
-	struct cow_config config;
-
-	cow_config_init(&config);
-	config.frames = 16;
-	config.hugetlb = pool;
-	kept_open(lab, config, policy, true);
-	lab->pages = PAGES;
-	lab->pool_alone = true;
-}
-
-static void lab_close(struct kept *lab, unsigned verdict)
-{
-	assert_int_equal(cow_audit_verdict(lab->audit), verdict);
-	kept_close(lab);
-}
+#include "hugetlb_lab.h"
 
 static int map(const struct kept *lab, unsigned page, unsigned pages, unsigned flags)
 {
@@ -37,12 +16,6 @@ static int map(const struct kept *lab, unsigned page, unsigned pages, unsigned f
 
 	kept_check(lab);
 	return error;
-}
-
-static void split(struct kept *lab)
-{
-	assert_int_equal(cow_fork(lab->m, lab->p, NULL, &lab->q), 0);
-	kept_check(lab);
 }
 
 static void assert_pool(const struct kept *lab, int free, int reserved)

@@ -7,28 +7,7 @@
  *          0       8       16      24
  *   P     |H......|H......|       |     hugetlb, private unless a test says otherwise
  */
-#include "kernel/kernel.h"
-#include "kept.h"
-
-enum { HUGE = 8, PAGES = 40 };
-
-static void lab_open(struct kept *lab, unsigned pool, const char *policy)
-{
-	struct cow_config config;
-
-	cow_config_init(&config);
-	config.frames = 16;
-	config.hugetlb = pool;
-	kept_open(lab, config, policy, true);
-	lab->pages = PAGES;
-	lab->pool_alone = true;
-}
-
-static void lab_close(struct kept *lab)
-{
-	assert_int_equal(cow_audit_verdict(lab->audit), 0);
-	kept_close(lab);
-}
+#include "hugetlb_lab.h"
 
 static void map(const struct kept *lab, unsigned page, unsigned pages, unsigned flags)
 {
@@ -48,12 +27,6 @@ static int protect(const struct kept *lab, unsigned page, unsigned pages, bool o
 static void give_up(const struct kept *lab, unsigned page)
 {
 	assert_int_equal(cow_madvise(lab->m, lab->p, addr(page), HUGE, COW_ADV_DONTNEED, NULL), 0);
-	kept_check(lab);
-}
-
-static void split(struct kept *lab)
-{
-	assert_int_equal(cow_fork(lab->m, lab->p, NULL, &lab->q), 0);
 	kept_check(lab);
 }
 
@@ -86,7 +59,7 @@ static void up_to_v5_18_it_is_refused(void **state)
 		assert_int_equal(protect(&lab, 0, 16, true), -EINVAL);
 		assert_int_equal(protect(&lab, 0, 16, false), -ENOENT);
 		assert_int_equal(write_to(&lab, lab.p, 0, 1), COW_OUT_ALLOC);
-		lab_close(&lab);
+		lab_close(&lab, 0);
 	}
 }
 
@@ -112,7 +85,7 @@ static void a_range_cuts_no_page(void **state)
 	assert_page(&lab, lab.p, 8, false, true);
 	assert_int_equal(protect(&lab, 8, 4, false), -EINVAL);
 	assert_int_equal(write_to(&lab, lab.p, 8, 1), COW_OUT_BLOCKED);
-	lab_close(&lab);
+	lab_close(&lab, 0);
 }
 
 static void a_write_to_a_marker_brings_the_page_and_waits(void **state)
@@ -147,7 +120,7 @@ static void a_write_to_a_marker_brings_the_page_and_waits(void **state)
 		assert_int_equal(write_to(&lab, lab.p, 16, 3), COW_OUT_ALLOC);
 		assert_int_equal(cow_munmap(lab.m, lab.p, addr(16), 16), 0);
 		assert_int_equal(mm_at(lab.m, lab.p.index)->pages, 0);
-		lab_close(&lab);
+		lab_close(&lab, 0);
 	}
 }
 
@@ -203,7 +176,7 @@ static void the_child_is_not_registered(void **state)
 	assert_int_equal(read_from(&lab, lab.p, 0, 1), COW_OUT_HIT);
 	assert_int_equal(protect(&lab, 0, 16, false), 0);
 	assert_int_equal(write_to(&lab, lab.p, 0, 2), COW_OUT_REUSE);
-	lab_close(&lab);
+	lab_close(&lab, 0);
 }
 
 /* The page of a reference to read is unshared, and stays protected; until v6.3 it did not. */
@@ -227,7 +200,7 @@ static void unsharing_needs_nobodys_leave(void **state)
 		assert_true(page_of(&lab, lab.p, 0).exclusive);
 		assert_int_equal(write_to(&lab, lab.p, 0, 2), old ? COW_OUT_REUSE : COW_OUT_BLOCKED);
 		assert_int_equal(cow_ref_release(lab.m, pin), 0);
-		lab_close(&lab);
+		lab_close(&lab, 0);
 	}
 }
 
@@ -254,7 +227,7 @@ static void a_promise_counts_when_the_page_is_free(void **state)
 	assert_pool(&lab, 1, 0);
 	assert_int_equal(cow_munmap(lab.m, lab.p, 0, 8), 0);
 	assert_pool(&lab, 2, 0);
-	lab_close(&lab);
+	lab_close(&lab, 0);
 }
 
 /* The child maps what is given up.  0: the promise is used up; 1: so it is, but renewed where
@@ -289,7 +262,7 @@ static void a_child_that_maps_the_page_may_end_the_promise(void **state)
 		assert_pool(&lab, 3, i ? 2 : 1);
 		assert_int_equal(cow_munmap(lab.m, lab.p, addr(16), 16), 0);
 		assert_pool(&lab, 3, 0);
-		lab_close(&lab);
+		lab_close(&lab, 0);
 	}
 }
 
@@ -311,7 +284,7 @@ static void who_exits_before_its_child_counts_once(void **state)
 		assert_int_equal(write_to(&lab, lab.q, 0, 2), COW_OUT_REUSE);
 		assert_int_equal(cow_munmap(lab.m, lab.q, 0, 8), 0);
 		assert_pool(&lab, 2, 0);
-		lab_close(&lab);
+		lab_close(&lab, 0);
 	}
 }
 
