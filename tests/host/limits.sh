@@ -76,7 +76,7 @@ nobody="setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all"
 	under $nobody
 	agrees 60
 	says 'not seen here: page frames'
-	under prlimit --memlock=8192 $nobody
+	under prlimit --memlock=16384 $nobody
 	agrees 60
 	says 'no more memory may be pinned here (RLIMIT_MEMLOCK)'
 	for count in 3 4 5; do
