@@ -78,7 +78,11 @@ nobody="setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all"
 	says 'not seen here: page frames'
 	under prlimit --memlock=16384 $nobody
 	agrees 60
-	says 'no more memory may be pinned here (RLIMIT_MEMLOCK)'
+	# Rings of the sessions before are given back late, and count: there may be no room for a ring.
+	case $reasons in
+	*'(RLIMIT_MEMLOCK)'* | *'io_uring is not to be had'*) ;;
+	*) fail "memory that may be pinned has no limit: $reasons" ;;
+	esac
 	for count in 3 4 5; do
 		under prlimit --nproc=$count $nobody
 	done
